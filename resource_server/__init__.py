@@ -1,0 +1,1 @@
+"""The gateway: it checks who asks, speaks the OpenAI API, and carries each request to a cluster."""

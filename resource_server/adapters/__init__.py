@@ -1,0 +1,1 @@
+"""One module per outside thing; foreign errors become ours here."""

@@ -1,0 +1,1 @@
+"""HTTP only: routes, dialects of errors, and headers. Every route calls one service."""

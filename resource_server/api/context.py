@@ -1,0 +1,35 @@
+"""What the front door attached to a request: the services, the request's id, its log line."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from django.http import HttpRequest
+
+from resource_server.domain.identity import Person
+from resource_server.services.gateway import Gateway
+
+
+class GatewayRequest(HttpRequest):
+    """A request as the routes see it; for type checkers alone.
+
+    `auth` is the person, on routes that authenticate; `log_fields` end up in the request's one
+    log line.
+    """
+
+    auth: Person
+    log_fields: dict[str, Any]
+    received_at: float
+    request_id: str
+    scope: dict[str, Any]
+
+
+def gateway_of(request: HttpRequest) -> Gateway:
+    """Return the services that the front door opened."""
+    return cast("Gateway", cast("GatewayRequest", request).scope["state"]["gateway"])
+
+
+def elapsed_s(request: GatewayRequest) -> float:
+    """Return the seconds since the request's head arrived."""
+    return time.perf_counter() - request.received_at

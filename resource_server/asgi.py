@@ -1,0 +1,54 @@
+"""The front door: opens the services with the process, hands them to each request, closes them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
+
+from resource_server.api.errors import error_response
+from resource_server.api.handler import LeanHandler
+from resource_server.services.gateway import Gateway
+
+Message: TypeAlias = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+
+class FrontDoor:
+    """The ASGI application. Django must be configured before one is made.
+
+    `open_gateway` opens the services when the process starts, and closes them when it ends.
+    """
+
+    def __init__(
+        self,
+        open_gateway: Callable[[], AbstractAsyncContextManager[Gateway]],
+        *,
+        max_body_bytes: int,
+    ) -> None:
+        self._open_gateway = open_gateway
+        self._http = LeanHandler(max_body_bytes=max_body_bytes, error_response=error_response)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the life of the process."""
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "lifespan":
+                await self._lifespan(scope, receive, send)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open the services at start-up and close them at shut-down, in one task.
+
+        What goes wrong at start-up is raised: the server logs it and exits.
+        """
+        await receive()
+        async with self._open_gateway() as gateway:
+            scope["state"]["gateway"] = gateway
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})

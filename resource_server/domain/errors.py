@@ -1,0 +1,173 @@
+"""Everything that can go wrong with a request, split by who must act.
+
+    HotnodeError
+    ├── CallerError                the caller changes the request or the token
+    │   ├── InvalidRequest
+    │   │   ├── StreamingUnsupported
+    │   │   ├── RouteNotServed
+    │   │   └── ReservedField
+    │   ├── Unauthenticated
+    │   ├── Forbidden
+    │   ├── NotFound               ClusterNotFound, FrameworkNotFound, ModelNotFound
+    │   └── PayloadTooLarge
+    ├── UpstreamError              the caller waits, or an operator acts
+    │   ├── IdentityServiceUnavailable
+    │   ├── ModelNotRunning
+    │   ├── BackendUnavailable
+    │   ├── BackendTimeout
+    │   └── AnswerTooLarge
+    └── OperatorError              an operator mends a file; callers never see it
+        └── CatalogInvalid
+
+Classes carry facts; only `resource_server.api.errors` knows status codes. `code` is part of the
+API: clients may act on it. `retry_after_s` says after how many seconds trying again may help, and
+is None when it does not.
+"""
+
+from __future__ import annotations
+
+
+class HotnodeError(Exception):
+    """Something went wrong with a request."""
+
+    code = "error"
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.__doc__ or "")
+
+    @property
+    def message(self) -> str:
+        """What happened and what to do, for the caller."""
+        return str(self.args[0])
+
+
+class CallerError(HotnodeError):
+    """The request cannot be served as it was sent."""
+
+
+class InvalidRequest(CallerError):
+    """The request is not valid."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str = "", *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class StreamingUnsupported(InvalidRequest):
+    """Streaming is not available on this cluster."""
+
+    code = "streaming_not_supported"
+
+
+class RouteNotServed(InvalidRequest):
+    """The model does not serve this route."""
+
+    code = "route_not_served"
+
+
+class ReservedField(InvalidRequest):
+    """The field is set by the service and not by callers."""
+
+    code = "reserved_field"
+
+
+class Unauthenticated(CallerError):
+    """The request carries no valid token."""
+
+    code = "invalid_api_key"
+
+
+class Forbidden(CallerError):
+    """This identity may not use this resource."""
+
+    code = "permission_denied"
+
+
+class NotFound(CallerError):
+    """There is no such resource."""
+
+    code = "not_found"
+
+
+class ClusterNotFound(NotFound):
+    """There is no such cluster."""
+
+    code = "cluster_not_found"
+
+
+class FrameworkNotFound(NotFound):
+    """The cluster does not offer this framework."""
+
+    code = "framework_not_found"
+
+
+class ModelNotFound(NotFound):
+    """There is no such model here, or this identity may not see it."""
+
+    code = "model_not_found"
+    param = "model"
+
+
+class PayloadTooLarge(CallerError):
+    """The request body is larger than the service or its transport carries."""
+
+    code = "payload_too_large"
+
+    def __init__(self, message: str = "", *, limit_bytes: int) -> None:
+        super().__init__(message)
+        self.limit_bytes = limit_bytes
+
+
+class UpstreamError(HotnodeError):
+    """A part behind the gateway could not answer."""
+
+
+class IdentityServiceUnavailable(UpstreamError):
+    """Globus Auth cannot be reached, so the token could not be checked. Try again shortly."""
+
+    code = "identity_service_unavailable"
+    retry_after_s = 10.0
+
+
+class ModelNotRunning(UpstreamError):
+    """The model is not loaded on any node of the cluster."""
+
+    code = "model_not_running"
+    retry_after_s = 30.0
+
+
+class BackendUnavailable(UpstreamError):
+    """The cluster cannot be reached."""
+
+    code = "backend_unavailable"
+    retry_after_s = 30.0
+
+
+class BackendTimeout(UpstreamError):
+    """The cluster did not answer in time."""
+
+    code = "backend_timeout"
+
+
+class AnswerTooLarge(UpstreamError):
+    """The engine's answer is larger than the transport carries."""
+
+    code = "answer_too_large"
+
+
+class OperatorError(HotnodeError):
+    """Something that an operator wrote cannot be used."""
+
+
+class CatalogInvalid(OperatorError):
+    """The catalog's files hold mistakes; each problem names its file, line and field."""
+
+    code = "catalog_invalid"
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

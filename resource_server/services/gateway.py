@@ -1,0 +1,24 @@
+"""Everything the gateway can be asked, in one value that the routes are handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resource_server.services.catalog import LiveCatalog
+from resource_server.services.completions import Completions
+from resource_server.services.jobs import Jobs
+from resource_server.services.models import Models
+from resource_server.services.readiness import Readiness
+from resource_server.services.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The services, opened and ready."""
+
+    catalog: LiveCatalog
+    completions: Completions
+    jobs: Jobs
+    models: Models
+    readiness: Readiness
+    tokens: Tokens

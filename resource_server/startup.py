@@ -1,0 +1,64 @@
+"""What must happen before anything else of the gateway is imported: Django is told its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import django
+from django.conf import settings as django_settings
+
+from resource_server import settings as django_module
+from resource_server.config import Settings
+
+
+class StandInRefused(RuntimeError):
+    """The environment points at a stand-in for Globus, and nobody said that this is meant."""
+
+
+def refuse_stand_in(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Raise `StandInRefused` if Globus is not Globus and `local_globus` is not set.
+
+    A stand-in admits whom it likes, so a gateway that trusts one by accident is open.
+    """
+    if settings.local_globus:
+        return
+    addresses = {k: v for k, v in environ.items() if k.startswith("GLOBUS_SDK_SERVICE_URL_")}
+    foreign = [name for name, url in addresses.items() if not _is_globus(url)]
+    if environ.get("GLOBUS_SDK_ENVIRONMENT") == "local":
+        foreign.append("GLOBUS_SDK_ENVIRONMENT")
+    if foreign:
+        raise StandInRefused(
+            f"{', '.join(sorted(foreign))} points at a stand-in for Globus. "
+            "Unset it, or say that this is meant: serve --local-globus"
+        )
+
+
+def _is_globus(url: str) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and (host == "globus.org" or host.endswith(".globus.org"))
+
+
+def configure_django(settings: Settings) -> None:
+    """Tell Django our settings. Does nothing if it was told before."""
+    if django_settings.configured:
+        return
+    values: dict[str, Any] = {
+        name: value for name, value in vars(django_module).items() if name.isupper()
+    }
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    values |= {
+        "SECRET_KEY": settings.read_secret_key(),
+        "ALLOWED_HOSTS": list(settings.allowed_hosts),
+        "DATABASES": {
+            "default": {
+                "ENGINE": "django.db.backends.sqlite3",
+                "NAME": settings.database_path,
+                "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+            }
+        },
+    }
+    django_settings.configure(**values)
+    django.setup()

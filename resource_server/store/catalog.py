@@ -1,0 +1,109 @@
+"""The catalog's rows: read into a snapshot, and replaced by what the YAML files say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models import F
+
+from resource_server.adapters import catalog_files
+from resource_server.adapters.catalog_files import CatalogDocuments
+from resource_server.adapters.catalog_spec import ModelSpec, SiteSpec
+from resource_server.domain.catalog import Catalog
+from resource_server.store.database import in_database
+from resource_server.store.models import CatalogVersion, ClusterRow, ModelRow, Origin
+
+
+class CatalogTables:
+    """Reads the catalog from the database."""
+
+    async def available(self) -> bool:
+        """Tell whether the database answers right now."""
+        try:
+            await in_database(_version)
+        except (DatabaseError, TimeoutError):
+            return False
+        return True
+
+    async def version(self) -> int:
+        """Return a number that grows with every change."""
+        return await in_database(_version)
+
+    async def load(self) -> Catalog:
+        """Return a snapshot of everything on offer."""
+        return await in_database(_load)
+
+
+class YamlCatalog:
+    """Brings the YAML files into the database whenever they change."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen: object = None
+
+    async def sync(self) -> bool:
+        """Bring changed files into the store; see `ports.CatalogSource`."""
+        seen = await asyncio.to_thread(catalog_files.fingerprint, self._directory)
+        if seen == self._seen:
+            return False
+        documents = await asyncio.to_thread(catalog_files.read, self._directory)
+        changed = await in_database(replace_yaml_rows, documents)
+        self._seen = seen
+        return changed
+
+
+@transaction.atomic
+def replace_yaml_rows(documents: CatalogDocuments) -> bool:
+    """Make the rows that YAML owns equal to `documents`; rows of another origin stay untouched.
+
+    Returns whether anything changed. A name that another origin owns is left to it.
+    """
+    sites = {spec.cluster: spec.model_dump(mode="json") for spec in documents.sites}
+    models = {spec.id: spec.model_dump(mode="json") for spec in documents.models}
+    changed = _replace(ClusterRow, "name", sites)
+    changed |= _replace(ModelRow, "model_id", models)
+    if changed:
+        CatalogVersion.objects.get_or_create(id=1)
+        CatalogVersion.objects.filter(id=1).update(version=F("version") + 1)
+    return changed
+
+
+def _replace(
+    table: type[ClusterRow | ModelRow], key: str, wanted: Mapping[str, dict[str, Any]]
+) -> bool:
+    rows = {row.pk: row for row in table.objects.all()}
+    ours = {name for name, row in rows.items() if row.origin == Origin.YAML}
+    gone = ours - wanted.keys()
+    new = [
+        table(**{key: name}, origin=Origin.YAML, spec=spec)
+        for name, spec in wanted.items()
+        if name not in rows
+    ]
+    stale = [rows[name] for name in ours & wanted.keys() if rows[name].spec != wanted[name]]
+    for row in stale:
+        row.spec = wanted[row.pk]
+        row.save(update_fields=["spec"])
+    table.objects.filter(pk__in=gone).delete()
+    table.objects.bulk_create(new)
+    return bool(gone or new or stale)
+
+
+def _version() -> int:
+    row = CatalogVersion.objects.filter(id=1).first()
+    return row.version if row else 0
+
+
+@transaction.atomic
+def _load() -> Catalog:
+    return Catalog(
+        [SiteSpec.model_validate(row.spec).to_domain() for row in ClusterRow.objects.all()],
+        [
+            ModelSpec.model_validate(row.spec).to_domain(created=int(row.created_at.timestamp()))
+            for row in ModelRow.objects.all()
+        ],
+        version=_version(),
+    )

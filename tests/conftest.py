@@ -1,0 +1,59 @@
+"""Settings and plugins of every test: a configured Django on a database of its own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django import DjangoDbBlocker
+
+from resource_server.config import Settings
+from resource_server.startup import configure_django
+from tests.support.rows import RowRecorder
+
+
+def gateway_settings(state: Path, **values: object) -> Settings:
+    """Return settings that open nothing outside `state`."""
+    client = state / "client.json"
+    client.write_text(json.dumps({"client_id": "client", "client_secret": "secret"}))
+    defaults = {
+        "state_dir": state,
+        "secret_key": "k" * 40,
+        "globus_client_file": client,
+        "globus_clients_dir": state,
+        "catalog_dir": state,
+    }
+    return Settings(**(defaults | values))
+
+
+# The conftests of folders named on the command line are imported before any hook runs, and they
+# import modules that need a configured Django.
+STATE = tempfile.TemporaryDirectory(prefix="hotnode-test-")
+configure_django(gateway_settings(Path(STATE.name)))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record which requirement rows pass, and remove the database in the end."""
+    config.add_cleanup(STATE.cleanup)
+    config.pluginmanager.register(RowRecorder())
+
+
+@pytest.fixture(scope="session")
+def _migrated(django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        call_command("migrate", interactive=False, verbosity=0)
+
+
+@pytest.fixture
+def database(_migrated: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Empty the gateway's database and allow its use."""
+    from resource_server.store.models import CatalogVersion, ClusterRow, ModelRow
+
+    with django_db_blocker.unblock():
+        for table in (ClusterRow, ModelRow, CatalogVersion):
+            table.objects.all().delete()
+        yield

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from resource_server.domain.catalog import Catalog
+from resource_server.domain.errors import CatalogInvalid
+from resource_server.services.catalog import LiveCatalog
+from resource_server.store.catalog import CatalogTables, YamlCatalog
+from resource_server.store.models import ModelRow, Origin
+
+pytestmark = pytest.mark.usefixtures("database")
+
+ID = "7b5a0c0e-0000-4000-8000-00000000000"
+SITE = f"""\
+cluster: local
+frameworks: {{vllm: {{}}}}
+globus_compute:
+  client: local
+  endpoint_id: {ID}1
+  functions: {{run_request: {ID}2, site_status: {ID}3}}
+"""
+
+
+def model(name: str, **fields: str) -> str:
+    lines = [f"id: {name}", "deployments: [{cluster: local, framework: vllm}]"]
+    return "\n".join([*lines, *(f"{key}: {value}" for key, value in fields.items())]) + "\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in {"sites/local.yaml": SITE, "models/a.yaml": model("a")}.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+@pytest.fixture
+def live(folder: Path) -> LiveCatalog:
+    return LiveCatalog(CatalogTables(), YamlCatalog(folder))
+
+
+async def test_the_files_become_the_catalog(live):
+    await live.start()
+    catalog = live.current()
+    assert set(catalog.clusters) == {"local"}
+    assert catalog.clusters["local"].globus_compute.functions["run_request"] == f"{ID}2"
+    assert set(catalog.models) == {"a"}
+    assert catalog.models["a"].created > 0
+
+
+async def test_a_new_file_is_taken_up_and_a_removed_one_let_go(live, folder):
+    await live.start()
+    (folder / "models/b.yaml").write_text(model("b"))
+    (folder / "models/a.yaml").unlink()
+    assert await live.refresh()
+    assert set(live.current().models) == {"b"}
+
+
+async def test_without_a_change_the_snapshot_stays(live):
+    await live.start()
+    before = live.current()
+    assert not await live.refresh()
+    assert live.current() is before
+
+
+async def test_a_touched_file_that_says_the_same_makes_no_new_version(live, folder):
+    await live.start()
+    (folder / "models/a.yaml").write_text(model("a") + "# a comment\n")
+    assert not await live.refresh()
+
+
+async def test_a_changed_model_keeps_the_time_it_was_created(live, folder):
+    await live.start()
+    created = live.current().models["a"].created
+    await sync_to_async(ModelRow.objects.filter(pk="a").update)(created_at="2020-01-01T00:00Z")
+    (folder / "models/a.yaml").write_text(model("a", description="new"))
+    await live.refresh()
+    assert live.current().models["a"].description == "new"
+    assert live.current().models["a"].created < created
+
+
+async def test_with_mistakes_the_last_good_catalog_serves_and_mending_them_helps(live, folder):
+    await live.start()
+    (folder / "models/a.yaml").write_text("id: [\n")
+    with pytest.raises(CatalogInvalid):
+        await live.refresh()
+    assert set(live.current().models) == {"a"}
+    (folder / "models/a.yaml").write_text(model("c"))
+    await live.refresh()
+    assert set(live.current().models) == {"c"}
+
+
+async def test_rows_of_another_origin_survive_a_reload(live, folder):
+    await live.start()
+    spec = {"id": "x", "deployments": [{"cluster": "local", "framework": "vllm"}]}
+    await sync_to_async(ModelRow.objects.create)(model_id="x", origin=Origin.API, spec=spec)
+    (folder / "models/b.yaml").write_text(model("b"))
+    await live.refresh()
+    assert set(live.current().models) == {"a", "b", "x"}
+    (folder / "models/x.yaml").write_text(model("x", description="mine now"))
+    await live.refresh()
+    assert live.current().models["x"].description == ""
+
+
+class TablesThatTell(CatalogTables):
+    """The real tables, with a flag that is up once a snapshot holds a model."""
+
+    def __init__(self, awaited: str) -> None:
+        self.awaited = awaited
+        self.loaded = asyncio.Event()
+
+    async def load(self) -> Catalog:
+        catalog = await super().load()
+        if self.awaited in catalog.models:
+            self.loaded.set()
+        return catalog
+
+
+async def test_the_loop_outlives_a_mistake(folder, caplog):
+    tables = TablesThatTell("c")
+    live = LiveCatalog(tables, YamlCatalog(folder))
+    await live.start()
+    (folder / "models/a.yaml").write_text("id: [\n")
+    loop = asyncio.create_task(live.follow(every_s=0.01))
+    try:
+        async with asyncio.timeout(10):
+            while "catalog_invalid" not in caplog.text:  # noqa: ASYNC110 - the log has no event
+                await asyncio.sleep(0.01)
+        (folder / "models/a.yaml").write_text(model("c"))
+        await asyncio.wait_for(tables.loaded.wait(), 10)
+    finally:
+        loop.cancel()

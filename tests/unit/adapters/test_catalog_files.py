@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resource_server.adapters import catalog_files
+from resource_server.domain.errors import CatalogInvalid
+
+ID = "7b5a0c0e-0000-4000-8000-00000000000"
+SITE = f"""\
+cluster: local
+frameworks:
+  vllm: {{}}
+globus_compute:
+  client: local
+  endpoint_id: {ID}1
+  functions:
+    run_request: {ID}2
+    site_status: {ID}3
+"""
+MODEL = """\
+id: hotnode/tiny-chat
+deployments:
+  - cluster: local
+    framework: vllm
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    write(tmp_path, "sites/local.yaml", SITE)
+    write(tmp_path, "models/tiny.yaml", MODEL)
+    return tmp_path
+
+
+def write(catalog: Path, name: str, text: str) -> None:
+    path = catalog / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def problems(catalog: Path) -> list[str]:
+    with pytest.raises(CatalogInvalid) as invalid:
+        catalog_files.read(catalog)
+    return [problem.removeprefix(f"{catalog}/") for problem in invalid.value.problems]
+
+
+def test_files_without_mistakes_are_read(catalog):
+    documents = catalog_files.read(catalog)
+    assert [site.cluster for site in documents.sites] == ["local"]
+    assert [model.id for model in documents.models] == ["hotnode/tiny-chat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("sites/local.yaml", SITE + "colour: red\n", "sites/local.yaml:10: colour: Extra inputs"),
+        (
+            "sites/local.yaml",
+            SITE.replace(f"{ID}1", "nonsense"),
+            "sites/local.yaml:6: globus_compute.endpoint_id: Input should be a valid UUID",
+        ),
+        (
+            "sites/local.yaml",
+            SITE.replace("site_status", "other"),
+            "sites/local.yaml:7: globus_compute.functions: not registered: site_status",
+        ),
+        (
+            "sites/local.yaml",
+            SITE.replace("cluster: local", "cluster: v1"),
+            "1: cluster: 'v1' is a",
+        ),
+        ("sites/local.yaml", "cluster: [\n", "sites/local.yaml:2: "),
+        ("sites/local.yaml", "- a\n", "sites/local.yaml:1: the file is not a mapping"),
+        (
+            "sites/local.yaml",
+            SITE + "cluster: b\n",
+            "sites/local.yaml:10: cluster: stands here twice",
+        ),
+        (
+            "models/tiny.yaml",
+            MODEL + "flags: [X]\n",
+            "models/tiny.yaml:5: flags.0: Input should be",
+        ),
+        (
+            "models/tiny.yaml",
+            MODEL.replace("framework: vllm", "framework: infinity"),
+            "models/tiny.yaml:3: deployments.0: no site offers the framework 'infinity'",
+        ),
+        (
+            "models/second.yaml",
+            MODEL,
+            "id: 'hotnode/tiny-chat' is also described in",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_field(catalog, name, text, problem):
+    write(catalog, name, text)
+    assert any(problem in found for found in problems(catalog)), problems(catalog)
+
+
+def test_all_mistakes_are_named_at_once(catalog):
+    write(catalog, "sites/local.yaml", SITE + "a: 1\nb: 2\n")
+    write(catalog, "models/tiny.yaml", MODEL + "c: 3\n")
+    assert len(problems(catalog)) == 3
+
+
+def test_functions_may_stand_in_a_lock_file(catalog):
+    lock = {"functions": {name: {"id": f"{ID}4"} for name in ("run_request", "site_status")}}
+    write(catalog, "sites/functions.lock.json", json.dumps(lock))
+    inline = SITE.index("  functions:")
+    write(catalog, "sites/local.yaml", SITE[:inline] + "  functions_file: functions.lock.json\n")
+    site = catalog_files.read(catalog).sites[0]
+    assert str(site.globus_compute.functions["run_request"]) == f"{ID}4"
+
+
+def test_a_missing_lock_file_is_named(catalog):
+    inline = SITE.index("  functions:")
+    write(catalog, "sites/local.yaml", SITE[:inline] + "  functions_file: absent.json\n")
+    assert "absent.json is no lock file" in problems(catalog)[0]
+
+
+def test_a_changed_file_changes_the_fingerprint(catalog):
+    before = catalog_files.fingerprint(catalog)
+    assert catalog_files.fingerprint(catalog) == before
+    write(catalog, "models/tiny.yaml", MODEL + "description: x\n")
+    assert catalog_files.fingerprint(catalog) != before

@@ -1,0 +1,101 @@
+"""A process that the lab started: awaited until it is ready, watched, and stopped by its id."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+#: How often readiness is looked at (seconds).
+POLL_S = 0.05
+#: How long a process may take to leave after SIGTERM before it is killed (seconds).
+GRACE_S = 20.0
+
+
+class ProcessFailed(RuntimeError):
+    """A process of the lab did not become ready, or left before it should."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What to run. The output of the process goes to `log`."""
+
+    name: str
+    arguments: Sequence[str]
+    log: Path
+    environment: Mapping[str, str]
+    directory: Path | None = None
+
+
+class Child:
+    """A running process and the group it leads."""
+
+    def __init__(self, command: Command, process: asyncio.subprocess.Process) -> None:
+        self.command = command
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is also its group's."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.returncode is None
+
+    async def until(self, ready: Callable[[], bool], *, within_s: float) -> None:
+        """Wait until `ready` says so; raises `ProcessFailed` if the process leaves or is slow."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not ready():
+                    if not self.running:
+                        raise ProcessFailed(self._report(f"left with {self._process.returncode}"))
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError as error:
+            raise ProcessFailed(self._report(f"was not ready within {within_s:.0f} s")) from error
+
+    async def stop(self) -> None:
+        """End the process and everything in its group."""
+        if self.running:
+            self._signal(signal.SIGTERM)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), GRACE_S)
+        # Also when the leader has left: it may have left children behind.
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _report(self, what: str) -> str:
+        with self.command.log.open(encoding="utf-8", errors="replace") as log:
+            tail = "".join(deque(log, maxlen=15))
+        return f"{self.command.name} {what}. The end of {self.command.log}:\n{tail}"
+
+
+@asynccontextmanager
+async def running(command: Command) -> AsyncIterator[Child]:
+    """Run a command beside the body, in a process group of its own."""
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    with command.log.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(command.environment),
+            cwd=command.directory,
+            start_new_session=True,
+        )
+    child = Child(command, process)
+    try:
+        yield child
+    finally:
+        await asyncio.shield(child.stop())

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeAlias
+from typing import Any
 
 from resource_server.api.errors import error_response
+from resource_server.api.exchange import Receive, Send
 from resource_server.api.handler import LeanHandler
 from resource_server.services.gateway import Gateway
-
-Message: TypeAlias = MutableMapping[str, Any]
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 
 class FrontDoor:
@@ -31,7 +27,7 @@ class FrontDoor:
         self._open_gateway = open_gateway
         self._http = LeanHandler(max_body_bytes=max_body_bytes, error_response=error_response)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
         match scope["type"]:
             case "http":
@@ -41,7 +37,7 @@ class FrontDoor:
             case "websocket":
                 await send({"type": "websocket.close", "code": 1000})
 
-    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Open the services at start-up and close them at shut-down, in one task.
 
         What goes wrong at start-up is raised: the server logs it and exits.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 from ninja.security import HttpBearer
+from typing_extensions import override
 
-from resource_server.api.context import GatewayRequest, gateway_of
+from resource_server.api.context import gateway_of
 from resource_server.domain import errors
 from resource_server.domain.identity import Person
 
@@ -18,6 +19,7 @@ MISSING = (
 class BearerToken(HttpBearer):
     """Turns the `Authorization` header into a `Person`."""
 
+    @override
     async def __call__(self, request: HttpRequest) -> Person:
         """Return the token's holder, or raise `Unauthenticated` or `Forbidden`."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -25,12 +27,10 @@ class BearerToken(HttpBearer):
             raise errors.Unauthenticated(MISSING)
         return await self.authenticate(request, token.strip())
 
+    @override
     async def authenticate(self, request: HttpRequest, token: str) -> Person:
         """Return the token's holder and note it for the log."""
         person = await gateway_of(request).tokens.authenticate(token)
         if isinstance(fields := getattr(request, "log_fields", None), dict):
             fields |= {"user_id": person.primary.id, "username": person.primary.username}
         return person
-
-
-__all__ = ["BearerToken", "GatewayRequest"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, transaction
 from django.db.models import F
@@ -16,6 +16,8 @@ from resource_server.adapters.catalog_spec import ModelSpec, SiteSpec
 from resource_server.domain.catalog import Catalog
 from resource_server.store.database import in_database
 from resource_server.store.models import CatalogVersion, ClusterRow, ModelRow, Origin
+
+RowT = TypeVar("RowT", ClusterRow, ModelRow)
 
 
 class CatalogTables:
@@ -72,9 +74,7 @@ def replace_yaml_rows(documents: CatalogDocuments) -> bool:
     return changed
 
 
-def _replace(
-    table: type[ClusterRow | ModelRow], key: str, wanted: Mapping[str, dict[str, Any]]
-) -> bool:
+def _replace(table: type[RowT], key: str, wanted: Mapping[str, dict[str, Any]]) -> bool:
     rows = {row.pk: row for row in table.objects.all()}
     ours = {name for name, row in rows.items() if row.origin == Origin.YAML}
     gone = ours - wanted.keys()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from typing_extensions import override
 
 
 class Origin(models.TextChoices):
@@ -32,6 +33,7 @@ class ClusterRow(models.Model):
             )
         ]
 
+    @override
     def __str__(self) -> str:
         """Return the cluster's name."""
         return self.name
@@ -55,6 +57,7 @@ class ModelRow(models.Model):
             )
         ]
 
+    @override
     def __str__(self) -> str:
         """Return the model's id."""
         return self.model_id
@@ -74,6 +77,7 @@ class CatalogVersion(models.Model):
             models.CheckConstraint(condition=models.Q(id=1), name="one_catalog_version")
         ]
 
+    @override
     def __str__(self) -> str:
         """Return the number."""
         return str(self.version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 DEBUG = False
-INSTALLED_APPS = ["django.contrib.staticfiles", "ninja", "resource_server.store"]
+INSTALLED_APPS = ["ninja", "resource_server.store"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "resource_server.urls"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]

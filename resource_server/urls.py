@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import Path
 
-from django.contrib.staticfiles import views as staticfiles
-from django.http import HttpRequest, HttpResponseBase
+import ninja
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views.generic import RedirectView
+from django.views.static import serve
 from ninja import NinjaAPI
 
 from resource_server.api import alcf, errors, health, openai
 from resource_server.api.auth import BearerToken
+
+#: The page under /docs must work where the internet cannot be reached, so its files are ours.
+DOCUMENTATION = Path(ninja.__file__).parent / "static" / "ninja"
+DOCUMENTATION_FILES = frozenset(path.name for path in DOCUMENTATION.iterdir())
 
 
 def make_api() -> NinjaAPI:
@@ -32,14 +39,16 @@ def make_api() -> NinjaAPI:
     return api
 
 
-def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
-    """Serve the few files of the API's own documentation page."""
-    return staticfiles.serve(request, path, insecure=True)
+def documentation_file(request: HttpRequest, name: str) -> HttpResponseBase:
+    """Serve one of the few files that the documentation page needs."""
+    if name not in DOCUMENTATION_FILES:
+        raise Http404(name)
+    return serve(request, name, document_root=DOCUMENTATION)
 
 
 urlpatterns = [
     path("resource_server/docs", RedirectView.as_view(url="/docs")),
     path("resource_server/openapi.json", RedirectView.as_view(url="/openapi.json")),
-    path("static/<path:path>", static_file),
+    path("static/ninja/<str:name>", documentation_file),
     path("", make_api().urls),
 ]

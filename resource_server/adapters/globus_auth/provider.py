@@ -1,0 +1,151 @@
+"""The identity provider: one introspection per token, and the groups in the person's name."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import globus_sdk
+import structlog
+
+from resource_server.adapters.globus_auth import groups, introspection
+from resource_server.adapters.globus_auth.http import GlobusHttp, Reply
+from resource_server.adapters.globus_auth.introspection import Requirements, Unreadable
+from resource_server.domain import errors
+from resource_server.domain.identity import Grant
+
+log = structlog.get_logger(__name__)
+
+#: Visible ASCII without spaces. Globus' tokens are about a hundred characters long.
+_TOKEN = re.compile(r"[\x21-\x7e]{1,2048}")
+#: How long an answer to `available` counts (seconds).
+AVAILABLE_FOR_S = 10.0
+#: Whoever asks for readiness has no more patience than this (seconds).
+PROBE_TIMEOUT_S = 3.0
+
+
+class GlobusAuth:
+    """Identifies callers by Globus access tokens.
+
+    `client_id` is the gateway's own confidential client, which is also the audience that tokens
+    must have. Whatever Globus cannot answer is `IdentityServiceUnavailable`: nobody is refused
+    for a fault of Globus or of the gateway's configuration.
+    """
+
+    def __init__(  # noqa: PLR0913 # each is a setting of its own, given by name
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        scope: str,
+        policies: Iterable[str] = (),
+        domains: Iterable[str] = (),
+        need_groups: bool = True,
+        timeout_s: float = 10.0,
+        auth_url: str | None = None,
+        groups_url: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._requirements = Requirements(
+            audience=client_id,
+            scope=scope,
+            policies=tuple(policies),
+            domains=frozenset(domain.lower() for domain in domains),
+        )
+        self._as_gateway = aiohttp.encode_basic_auth(client_id, client_secret)
+        self._need_groups = need_groups
+        self._auth_url = _base(auth_url, "auth")
+        self._groups_url = _base(groups_url, "groups")
+        self._clock = clock
+        self._http = GlobusHttp(timeout_s=timeout_s)
+        self._probing = asyncio.Lock()
+        self._probed_at: float | None = None
+        self._available = False
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._http.__aexit__(kind, error, traceback)
+
+    async def identify(self, token: str) -> Grant:
+        """Return the grant behind a token; see the port for what it raises."""
+        if not _TOKEN.fullmatch(token):
+            raise errors.Unauthenticated(introspection.NOT_A_TOKEN)
+        try:
+            said = await self._introspect(token)
+            grant = introspection.grant(said, self._requirements, now=self._clock())
+            if not self._need_groups:
+                return grant
+            memberships = await self._groups(token)
+        except Unreadable as error:
+            log.error("globus_auth_unreadable", reason=str(error))  # noqa: TRY400 # the reason says it all
+            raise errors.IdentityServiceUnavailable from error
+        return replace(grant, person=replace(grant.person, groups=memberships))
+
+    async def available(self) -> bool:
+        """Tell whether Globus Auth answers; asked at most once in a few seconds."""
+        async with self._probing:
+            now = asyncio.get_running_loop().time()
+            if self._probed_at is None or now - self._probed_at > AVAILABLE_FOR_S:
+                self._available = await self._probe()
+                self._probed_at = asyncio.get_running_loop().time()
+            return self._available
+
+    async def _probe(self) -> bool:
+        url = f"{self._auth_url}/.well-known/openid-configuration"
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return (await self._http.get(url)).ok
+        except (errors.IdentityServiceUnavailable, TimeoutError):
+            return False
+
+    async def _introspect(self, token: str) -> object:
+        form = {"token": token, "include": "session_info,identity_set_detail"}
+        if self._requirements.policies:
+            form["authentication_policies"] = ",".join(self._requirements.policies)
+        url = f"{self._auth_url}/v2/oauth2/token/introspect"
+        return _accepted(url, await self._http.post(url, form, self._as_gateway))
+
+    async def _groups(self, token: str) -> frozenset[str]:
+        """Return the person's groups. The token for Groups serves this one call and is dropped."""
+        form = {
+            "grant_type": "urn:globus:auth:grant_type:dependent_token",
+            "token": token,
+            "scope": groups.SCOPE,
+        }
+        url = f"{self._auth_url}/v2/oauth2/token"
+        reply = await self._http.post(url, form, self._as_gateway)
+        if reply.error_code == "invalid_grant":
+            raise errors.Unauthenticated(introspection.INACTIVE)
+        if reply.error_code == "dependent_consent_required":
+            raise errors.Unauthenticated(introspection.CONSENT_MISSING)
+        groups_token = groups.dependent_token(_accepted(url, reply))
+        url = f"{self._groups_url}/v2/groups/my_groups"
+        return groups.active(_accepted(url, await self._http.get(url, f"Bearer {groups_token}")))
+
+
+def _base(url: str | None, service: str) -> str:
+    return (url or globus_sdk.config.get_service_url(service)).rstrip("/")
+
+
+def _accepted(url: str, reply: Reply) -> object:
+    """Return what Globus said. If it refused the gateway itself, the operators must act."""
+    if not reply.ok:
+        log.error(
+            "globus_auth_refused_gateway", url=url, status=reply.status, error=reply.error_code
+        )
+        raise errors.IdentityServiceUnavailable
+    return reply.value

@@ -1,0 +1,83 @@
+"""Each request is one Globus Compute task: it works at every site, also without egress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from compute_functions.contract import EngineRequest
+from resource_server.adapters.globus_compute import replies
+from resource_server.adapters.globus_compute.budget import ALLOWANCE
+from resource_server.adapters.globus_compute.channel import ChannelHealth
+from resource_server.adapters.globus_compute.channels import Channels
+from resource_server.adapters.globus_compute.payload import pack_request
+from resource_server.adapters.globus_compute.service import ServiceAddresses
+from resource_server.adapters.globus_compute.task_errors import about_task
+from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+
+
+class GlobusComputeBackend:
+    """Carries requests to clusters through the function `run_request`.
+
+    `clients` is a directory with one file `<name>.json` per confidential client; `allowance` is
+    this process's part of the requests that Globus allows an identity in ten seconds. Errors about
+    a request that was sent have an attribute `task_id`.
+    """
+
+    def __init__(
+        self,
+        clients: Path,
+        *,
+        addresses: ServiceAddresses | None = None,
+        allowance: int = ALLOWANCE,
+    ) -> None:
+        self.channels = Channels(
+            clients,
+            addresses=addresses or ServiceAddresses(),
+            allowance=allowance,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.channels.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.channels.__aexit__(kind, error, traceback)
+
+    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+        """Return the engine's answer, whatever its status; see the port for what it raises."""
+        deadline = asyncio.get_running_loop().time() + request.timeout_s
+        payload = await pack_request(_engine_request(request))
+        channel = await self.channels.of(cluster)
+        finished = await channel.call(cluster, "run_request", payload, deadline=deadline)
+        try:
+            return await replies.engine_answer(cluster, finished)
+        except errors.HotnodeError as error:
+            raise about_task(error, finished.result.task_id) from error.__cause__
+
+    def probe(self) -> tuple[ChannelHealth, ...]:
+        """Return how each identity in use fares, without asking anybody."""
+        return self.channels.health()
+
+
+def _engine_request(request: InferenceRequest) -> EngineRequest:
+    return EngineRequest(
+        request_id=request.request_id,
+        framework=request.framework,
+        model=request.model,
+        path=request.path,
+        headers=request.headers,
+        body=request.body,
+        timeout_s=request.timeout_s,
+        expires_at=time.time() + request.timeout_s,
+    )

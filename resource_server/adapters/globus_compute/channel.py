@@ -1,0 +1,205 @@
+"""Calls of functions at the sites of one Globus identity, each with its own patience."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import structlog
+
+from resource_server.adapters.globus_compute.calls import Call, Lane, TaskResult
+from resource_server.adapters.globus_compute.client import ComputeClient
+from resource_server.adapters.globus_compute.endpoints import Endpoints
+from resource_server.adapters.globus_compute.inbox import Inbox
+from resource_server.adapters.globus_compute.lanes import Lanes
+from resource_server.adapters.globus_compute.payload import Payload
+from resource_server.adapters.globus_compute.recovery import Recovery
+from resource_server.adapters.globus_compute.results import Link, ResultStream
+from resource_server.adapters.globus_compute.submitter import Submitter
+from resource_server.adapters.globus_compute.supervision import forever
+from resource_server.adapters.globus_compute.task_errors import about_task
+from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster
+
+log = structlog.get_logger(__name__)
+
+#: A caller who has waited so long wants to know whether the endpoint is there at all (seconds).
+LOOK_AFTER_S = 10.0
+#: At the end of a caller's patience the same question may take so much longer (seconds).
+LAST_LOOK_S = 2.0
+#: All requests of one identity that wait for their turn may take this much memory (bytes).
+WAITING_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A result and where its time went: waiting for a turn, and away (seconds)."""
+
+    result: TaskResult
+    queue_s: float
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelHealth:
+    """How one identity's channel fares, without asking anybody.
+
+    `queued` calls wait for a submission, `running` ones for a result. `trouble` says why the last
+    submission failed, and is empty after one that did not.
+    """
+
+    client: str
+    link: Link
+    queued: int
+    running: int
+    trouble: str
+
+
+class TaskChannel:
+    """Submits calls together, and gives each caller its own result, timeout and error."""
+
+    def __init__(self, client: ComputeClient, *, look_after_s: float = LOOK_AFTER_S) -> None:
+        self._client = client
+        self._look_after_s = look_after_s
+        self._lanes = Lanes()
+        self._inbox = Inbox()
+        self._stream = ResultStream(client, self._inbox)
+        self._submitter = Submitter(client, self._lanes, self._inbox, self._stream)
+        self._recovery = Recovery(client, self._inbox, self._stream)
+        self._endpoints = Endpoints(client)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._client)
+        self._stack.push_async_callback(self._endpoints.close)
+        self._stack.push_async_callback(self._stream.close)
+        for worker in (self._submitter, self._stream, self._recovery):
+            name = type(worker).__name__
+            loop = asyncio.create_task(forever(name, worker.run_once), name=f"globus-{name}")
+            self._stack.push_async_callback(_stop, loop)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def health(self) -> ChannelHealth:
+        """How the channel fares."""
+        return ChannelHealth(
+            client=self._client.name,
+            link=self._stream.link,
+            queued=len(self._lanes),
+            running=len(self._inbox),
+            trouble=self._submitter.trouble,
+        )
+
+    async def call(
+        self, cluster: Cluster, function: str, payload: Payload, *, deadline: float
+    ) -> Finished:
+        """Return what a site's function said before `deadline` (the event loop's clock).
+
+        Raises `BackendUnavailable` or `BackendTimeout`; a caller who leaves takes the call along.
+        """
+        call = self._admit(cluster, function, payload, deadline)
+        self._lanes.add(call)
+        try:
+            result = await self._result(call, cluster)
+        finally:
+            self._leave(call)
+        now = asyncio.get_running_loop().time()
+        sent = call.submitted_at or now
+        return Finished(result=result, queue_s=sent - call.queued_at, away_s=now - sent)
+
+    def _admit(self, cluster: Cluster, function: str, payload: Payload, deadline: float) -> Call:
+        target = cluster.globus_compute
+        try:
+            lane = Lane.of(str(UUID(target.endpoint_id)), target.user_endpoint_config)
+            function_id = str(UUID(target.functions[function]))
+        except (KeyError, ValueError, TypeError) as error:
+            log.error("globus_target_invalid", cluster=cluster.name, reason=repr(error))  # noqa: TRY400 # the reason says it all
+            raise errors.BackendUnavailable(
+                f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
+            ) from error
+        if self._endpoints.offline(lane.endpoint_id):
+            raise _away(cluster)
+        if self._lanes.size + payload.size > WAITING_BYTES:
+            raise errors.BackendUnavailable(
+                f"Too many requests wait for the cluster '{cluster.name}'. Try again later."
+            )
+        return Call(
+            lane=lane,
+            function_id=function_id,
+            argument=payload.argument,
+            size=payload.size,
+            deadline=deadline,
+            queued_at=asyncio.get_running_loop().time(),
+        )
+
+    async def _result(self, call: Call, cluster: Cluster) -> TaskResult:
+        """Wait for the result, and now and then look if the endpoint is still there."""
+        clock = asyncio.get_running_loop().time
+        while not call.result.done():
+            left = call.deadline - clock()
+            if left <= 0:
+                await self._look(call, LAST_LOOK_S)
+                break
+            await asyncio.wait({call.result}, timeout=min(self._look_after_s, left))
+            if not call.result.done():
+                await self._look(call, call.deadline - clock())
+            self._require_endpoint(call, cluster)
+        if call.result.done():
+            return call.result.result()
+        self._require_endpoint(call, cluster)
+        raise _late(call, cluster)
+
+    async def _look(self, call: Call, seconds: float) -> None:
+        look = self._endpoints.look(call.lane.endpoint_id)
+        if look is not None and seconds > 0:
+            both: set[asyncio.Future[Any]] = {call.result, look}
+            await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+    def _require_endpoint(self, call: Call, cluster: Cluster) -> None:
+        if not call.result.done() and self._endpoints.offline(call.lane.endpoint_id):
+            raise about_task(_away(cluster), call.task_id)
+
+    def _leave(self, call: Call) -> None:
+        """Forget a call, whether it has ended or its caller has gone."""
+        self._lanes.discard(call)
+        self._inbox.forget(call)
+        if not call.result.cancel() and not call.result.cancelled():
+            call.result.exception()  # It may have come too late for its caller; that is no fault.
+
+
+async def _stop(loop: asyncio.Task[None]) -> None:
+    loop.cancel()
+    await asyncio.wait({loop})
+
+
+def _away(cluster: Cluster) -> errors.BackendUnavailable:
+    return errors.BackendUnavailable(
+        f"The cluster '{cluster.name}' is offline: its Globus Compute endpoint does not report. "
+        "Try again later, or use another cluster."
+    )
+
+
+def _late(call: Call, cluster: Cluster) -> errors.BackendTimeout:
+    waited = f"{call.deadline - call.queued_at:.0f} s"
+    if call.task_id is None:
+        return errors.BackendTimeout(
+            f"The request waited {waited} for its turn at Globus Compute and did not reach the "
+            f"cluster '{cluster.name}'. Try again later."
+        )
+    message = (
+        f"The cluster '{cluster.name}' did not answer within {waited}. Ask for less at once, or "
+        "use the batch API for long work."
+    )
+    return about_task(errors.BackendTimeout(message), call.task_id)

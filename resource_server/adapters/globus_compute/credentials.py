@@ -1,0 +1,47 @@
+"""The gateway's confidential Globus clients: one small file each, one client per cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FOR_OTHERS = 0o077
+
+
+class CredentialsError(Exception):
+    """A client's file is missing or is not what it should be; the operators must act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCredentials:
+    """Id and secret of one confidential client. The secret never shows in a log."""
+
+    name: str
+    client_id: str
+    client_secret: str = field(repr=False)
+
+    @classmethod
+    def read(cls, directory: Path, name: str) -> Self:
+        """Read `<directory>/<name>.json`, or raise `CredentialsError`."""
+        if not _NAME.fullmatch(name):
+            raise CredentialsError(f"{name!r} is no name of a client")
+        path = directory / f"{name}.json"
+        try:
+            values: Any = json.loads(path.read_text(encoding="utf-8"))
+            if path.stat().st_mode & _FOR_OTHERS:
+                log.warning("globus_client_file_open_to_others", path=str(path))
+        except (OSError, ValueError) as error:
+            raise CredentialsError(f"cannot read {path}: {error}") from error
+        match values:
+            case {"client_id": str() as client_id, "client_secret": str() as secret} if secret:
+                return cls(name=name, client_id=client_id, client_secret=secret)
+            case _:
+                raise CredentialsError(f"{path} must hold client_id and client_secret")

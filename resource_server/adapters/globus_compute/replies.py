@@ -1,0 +1,143 @@
+"""Turns what came back from a site into the gateway's answers and errors."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from compute_functions.contract import (
+    GLOBUS_PAYLOAD_LIMIT,
+    ContractError,
+    EngineAnswer,
+    FailureCode,
+    SiteFailure,
+    SiteReply,
+    SiteStatus,
+    read_reply,
+)
+from resource_server.adapters.globus_compute.calls import TaskResult
+from resource_server.adapters.globus_compute.channel import Finished
+from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster
+from resource_server.domain.inference import Hops, InferenceAnswer
+
+log = structlog.get_logger(__name__)
+
+#: Unpacking more than this would hold up every other request of the process (bytes).
+THREAD_FROM = 64 * 1024
+#: The agent's own code for a return value over Globus Compute's limit.
+RESULT_TOO_LARGE = "MaxResultSizeExceeded"
+#: So much of a site's traceback goes into the log (characters).
+LOGGED_TEXT = 4000
+
+
+async def engine_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer:
+    """Return the engine's answer, or raise what the site said instead."""
+    reply = await _reply(cluster, finished.result)
+    if not isinstance(reply, EngineAnswer):
+        raise _unexpected(cluster, f"an answer was expected, not {type(reply).__name__}")
+    return InferenceAnswer(
+        status=reply.status,
+        body=reply.body,
+        content_type=reply.headers.get("content-type", "application/json"),
+        transport="task",
+        hops=Hops(
+            queue_s=finished.queue_s,
+            transport_s=max(0.0, finished.away_s - reply.site_s),
+            site_s=max(0.0, reply.site_s - reply.engine_s),
+            engine_s=reply.engine_s,
+        ),
+        task_id=finished.result.task_id,
+    )
+
+
+async def site_status(cluster: Cluster, finished: Finished) -> SiteStatus:
+    """Return what the site says that it runs, or raise what it said instead."""
+    reply = await _reply(cluster, finished.result)
+    if not isinstance(reply, SiteStatus):
+        raise _unexpected(cluster, f"a status was expected, not {type(reply).__name__}")
+    return reply
+
+
+async def _reply(cluster: Cluster, result: TaskResult) -> SiteReply:
+    if result.failure_code is not None:
+        raise _task_error(cluster, result)
+    try:
+        if result.size < THREAD_FROM:
+            reply = read_reply(result.value)
+        else:
+            reply = await asyncio.to_thread(read_reply, result.value)
+    except ContractError as error:
+        raise _unexpected(cluster, str(error)) from error
+    if isinstance(reply, SiteFailure):
+        raise _site_error(cluster, reply)
+    return reply
+
+
+def _task_error(cluster: Cluster, result: TaskResult) -> errors.UpstreamError:
+    """Say what a task that raised an exception means; its text is for the log alone."""
+    log.error(
+        "globus_task_failed",
+        cluster=cluster.name,
+        task_id=result.task_id,
+        code=result.failure_code,
+        text=result.failure_text[-LOGGED_TEXT:],
+    )
+    if result.failure_code == RESULT_TOO_LARGE:
+        return _too_large()
+    return errors.BackendUnavailable(
+        f"The cluster '{cluster.name}' failed to run the request. Try again; if it fails again, "
+        "report the task id to the operators."
+    )
+
+
+def _site_error(cluster: Cluster, failure: SiteFailure) -> errors.HotnodeError:
+    """Say what a site's failure means to the caller; its own words may name hosts and paths."""
+    log.warning("site_failure", cluster=cluster.name, code=failure.code, text=failure.message)
+    if failure.code is FailureCode.RESPONSE_TOO_LARGE:
+        return _too_large()
+    known = _SITE_ERRORS.get(failure.code)
+    if known is None:
+        return _unexpected(cluster, f"{failure.code}: {failure.message}")
+    kind, text = known
+    return kind(text.format(cluster=cluster.name, said=failure.message))
+
+
+_SITE_ERRORS: dict[FailureCode, tuple[type[errors.HotnodeError], str]] = {
+    FailureCode.MODEL_NOT_RUNNING: (
+        errors.ModelNotRunning,
+        "The model does not run on '{cluster}' now. See GET /resource_server/{cluster}/jobs.",
+    ),
+    FailureCode.ENGINE_UNREACHABLE: (
+        errors.BackendUnavailable,
+        "The model's engine on the cluster '{cluster}' does not answer. Try again shortly.",
+    ),
+    FailureCode.ENGINE_TIMEOUT: (
+        errors.BackendTimeout,
+        "The model's engine on the cluster '{cluster}' did not answer in time. Ask for less.",
+    ),
+    FailureCode.PATH_NOT_ALLOWED: (
+        errors.InvalidRequest,
+        "The model on the cluster '{cluster}' does not serve this route.",
+    ),
+    FailureCode.INVALID_REQUEST: (
+        errors.InvalidRequest,
+        "The cluster '{cluster}' refused the request: {said}",
+    ),
+}
+
+
+def _too_large() -> errors.AnswerTooLarge:
+    return errors.AnswerTooLarge(
+        f"The answer is larger than Globus Compute carries ({GLOBUS_PAYLOAD_LIMIT} bytes). Ask "
+        "for less at once: fewer tokens, fewer choices, fewer inputs."
+    )
+
+
+def _unexpected(cluster: Cluster, reason: str) -> errors.BackendUnavailable:
+    """Say that gateway and site do not fit together; only operators can help."""
+    log.error("site_contract_broken", cluster=cluster.name, reason=reason)
+    return errors.BackendUnavailable(
+        f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
+    )

@@ -1,0 +1,16 @@
+"""Errors about a task that was sent: they name it, so that operators can find it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from resource_server.domain import errors
+
+E = TypeVar("E", bound=errors.HotnodeError)
+
+
+def about_task(error: E, task_id: str | None) -> E:
+    """Return the error with the attribute `task_id`, which the API reports in a header."""
+    if task_id is not None:
+        vars(error)["task_id"] = task_id  # The domain's classes do not declare the attribute.
+    return error

@@ -1,0 +1,42 @@
+"""Errors that belong to HTTP alone: what the front door refuses before or instead of a route."""
+
+from __future__ import annotations
+
+from resource_server.domain import errors
+
+
+class BodyStalled(errors.CallerError):
+    """The request's body stopped arriving. Send the request again."""
+
+    code = "request_timeout"
+
+
+class MethodNotAllowed(errors.CallerError):
+    """This URL does not take this method; the header `Allow` names those it takes."""
+
+    code = "method_not_allowed"
+
+
+class InternalError(errors.HotnodeError):
+    """The service failed on this request. Its operators find the reason by the request id."""
+
+    code = "internal_error"
+
+
+_BY_STATUS: dict[int, type[errors.HotnodeError]] = {
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: MethodNotAllowed,
+    408: BodyStalled,
+}
+_FIRST_SERVER_ERROR = 500
+
+
+def for_status(status: int, *, method: str, path: str) -> errors.HotnodeError:
+    """Return the error to show for a bare status that Django or django-ninja answered with."""
+    if status >= _FIRST_SERVER_ERROR:
+        return InternalError()
+    kind = _BY_STATUS.get(status, errors.InvalidRequest)
+    if kind is errors.NotFound:
+        return errors.NotFound(f"There is no such URL: {method} {path}")
+    return kind()

@@ -1,0 +1,259 @@
+"""One request at the site: every answer and every failure is a value."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute_functions import contract, run_request
+from compute_functions.contract import (
+    EngineAnswer,
+    EngineRequest,
+    FailureCode,
+    InstanceState,
+    SiteFailure,
+    read_reply,
+)
+from compute_functions.site import VARIABLE, SiteDirectory
+from tests.support.engine_doubles import (
+    FRAMEWORK,
+    KEY,
+    MODEL,
+    EngineThatEchoes,
+    EngineThatHangsUp,
+    EngineThatNeverAnswers,
+    EngineThatRefuses,
+    EngineThatSaysTooMuch,
+    listening,
+    registration,
+)
+
+REQUEST = EngineRequest(
+    request_id="r-1",
+    framework=FRAMEWORK,
+    model=MODEL,
+    path="/v1/chat/completions",
+    body=b'{"model": "vendor/model"}',
+    timeout_s=30.0,
+)
+
+
+async def ask(**changes: Any) -> EngineAnswer | SiteFailure:
+    """Send the request as Globus Compute would, in JSON, and read the reply as the gateway does."""
+    wire = json.loads(json.dumps(dataclasses.replace(REQUEST, **changes).to_wire()))
+    reply = read_reply(json.loads(json.dumps(await run_request.answer(wire))))
+    assert isinstance(reply, EngineAnswer | SiteFailure)
+    return reply
+
+
+async def failure(**changes: Any) -> FailureCode:
+    reply = await ask(**changes)
+    assert isinstance(reply, SiteFailure), reply
+    return reply.code
+
+
+async def test_the_body_goes_to_the_engine_and_its_answer_comes_back(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+        reply = await ask()
+
+    assert isinstance(reply, EngineAnswer)
+    assert reply.status == 200
+    assert json.loads(reply.body)["path"] == "/v1/chat/completions"
+    assert json.loads(reply.body)["body"] == '{"model": "vendor/model"}'
+    assert 0 < reply.engine_s <= reply.site_s
+
+
+async def test_the_engine_sees_its_key_and_the_allowed_headers_only(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+        headers = {"Accept": "text/plain", "Authorization": "Bearer user", "Cookie": "c=1"}
+        reply = await ask(headers=headers)
+
+    assert isinstance(reply, EngineAnswer)
+    seen = {name.lower(): value for name, value in json.loads(reply.body)["headers"].items()}
+    assert seen["authorization"] == f"Bearer {KEY}"
+    assert seen["accept"] == "text/plain"
+    assert seen["x-request-id"] == "r-1"
+    assert seen["content-type"] == "application/json"
+    assert "cookie" not in seen
+
+
+async def test_the_caller_sees_the_allowed_headers_only(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+        reply = await ask()
+
+    assert isinstance(reply, EngineAnswer)
+    assert reply.headers == {
+        "content-type": "application/json; charset=utf-8",
+        "x-request-id": "r-1",
+    }
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 503])
+async def test_an_engine_s_error_is_an_answer_byte_for_byte(
+    site: SiteDirectory, status: int
+) -> None:
+    async with listening(EngineThatRefuses(status)) as engine:
+        registration(site, engine)
+        reply = await ask()
+
+    assert isinstance(reply, EngineAnswer)
+    assert (reply.status, reply.body) == (status, EngineThatRefuses.BODY)
+    assert reply.headers["retry-after"] == "7"
+
+
+async def test_an_engine_that_is_too_slow_is_left(site: SiteDirectory) -> None:
+    engine = EngineThatNeverAnswers()
+    async with listening(engine) as socket:
+        registration(site, socket)
+
+        assert await failure(timeout_s=0.1) is FailureCode.ENGINE_TIMEOUT
+        await asyncio.wait_for(engine.abandoned.wait(), 10)
+
+
+async def test_an_engine_that_hangs_up_is_unreachable(site: SiteDirectory) -> None:
+    async with listening(EngineThatHangsUp()) as engine:
+        registration(site, engine)
+
+        assert await failure() is FailureCode.ENGINE_UNREACHABLE
+
+
+async def test_nobody_at_the_socket_is_unreachable(site: SiteDirectory, tmp_path: Path) -> None:
+    registration(site, tmp_path / "nobody.sock")
+
+    assert await failure() is FailureCode.ENGINE_UNREACHABLE
+
+
+async def test_nobody_at_the_port_is_unreachable(site: SiteDirectory, unused_tcp_port: int) -> None:
+    registration(site, f"http://127.0.0.1:{unused_tcp_port}")
+
+    assert await failure() is FailureCode.ENGINE_UNREACHABLE
+
+
+async def test_an_answer_that_compresses_passes_the_limit_of_globus(site: SiteDirectory) -> None:
+    said = EngineThatSaysTooMuch(3 * contract.GLOBUS_PAYLOAD_LIMIT, compressible=True)
+    async with listening(said) as engine:
+        registration(site, engine)
+        reply = await ask()
+
+    assert isinstance(reply, EngineAnswer)
+    assert reply.body == said.body
+
+
+@pytest.mark.parametrize(
+    ("size", "compressible"),
+    [(contract.GLOBUS_PAYLOAD_LIMIT, False), (contract.MAX_UNPACKED + 1, True)],
+)
+async def test_an_answer_that_does_not_fit_is_refused_with_the_way_out(
+    site: SiteDirectory, size: int, *, compressible: bool
+) -> None:
+    async with listening(EngineThatSaysTooMuch(size, compressible=compressible)) as engine:
+        registration(site, engine)
+        reply = await ask()
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.RESPONSE_TOO_LARGE
+    assert "fewer tokens" in reply.message
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/v1/chat/completions?x=1", "/v1/../metrics", "v1/completions", ""]
+)
+async def test_only_the_engine_s_listed_paths_are_open(site: SiteDirectory, path: str) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+
+        assert await failure(path=path) is FailureCode.PATH_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("change", [{"model": "vendor/other"}, {"framework": "infinity"}])
+async def test_another_model_is_not_running(site: SiteDirectory, change: dict[str, str]) -> None:
+    registration(site, "/nobody")
+
+    assert await failure(**change) is FailureCode.MODEL_NOT_RUNNING
+
+
+@pytest.mark.parametrize(
+    "state", [state for state in InstanceState if state is not InstanceState.READY]
+)
+async def test_an_instance_that_is_not_ready_gets_no_request(
+    site: SiteDirectory, state: InstanceState
+) -> None:
+    registration(site, "/nobody", state=state)
+    reply = await ask()
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.MODEL_NOT_RUNNING
+    assert state.value in reply.message
+
+
+async def test_an_instance_whose_launcher_died_gets_no_request(site: SiteDirectory) -> None:
+    registration(site, "/nobody", pid_start=1)
+
+    assert await failure() is FailureCode.MODEL_NOT_RUNNING
+
+
+async def test_an_instance_that_stopped_just_now_is_not_running(site: SiteDirectory) -> None:
+    registration(site, "/nobody", api_key_file=str(site.root / "gone"))
+
+    assert await failure() is FailureCode.MODEL_NOT_RUNNING
+
+
+async def test_several_instances_share_the_requests(site: SiteDirectory) -> None:
+    async with listening(EngineThatRefuses(400)) as one, listening(EngineThatRefuses(500)) as two:
+        registration(site, one, name="one")
+        registration(site, two, name="two")
+        replies = [await ask() for _ in range(64)]
+
+    assert {reply.status for reply in replies if isinstance(reply, EngineAnswer)} == {400, 500}
+
+
+async def test_without_a_site_directory_the_operators_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    reply = await ask()
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.SITE_MISCONFIGURED
+    assert "HOTNODE_SITE_DIR" in reply.message
+
+
+async def test_another_version_of_the_contract_is_refused_by_name(site: SiteDirectory) -> None:
+    reply = read_reply(await run_request.answer(REQUEST.to_wire() | {"v": 2}))
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.UNSUPPORTED_PROTOCOL
+
+
+@pytest.mark.parametrize("wire", [None, [], "x", {"v": 1}, REQUEST.to_wire() | {"body": 1}])
+async def test_what_is_no_request_is_refused(site: SiteDirectory, wire: object) -> None:
+    reply = read_reply(await run_request.answer(wire))
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code in {FailureCode.INVALID_REQUEST, FailureCode.UNSUPPORTED_PROTOCOL}
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, math.inf, math.nan, 3601.0])
+async def test_a_wait_without_bounds_is_refused(site: SiteDirectory, timeout_s: float) -> None:
+    assert await failure(timeout_s=timeout_s) is FailureCode.INVALID_REQUEST
+
+
+async def test_only_post_is_carried(site: SiteDirectory) -> None:
+    assert await failure(method="GET") is FailureCode.INVALID_REQUEST
+
+
+async def test_the_function_runs_in_a_thread_without_a_loop(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+        wire = await asyncio.to_thread(run_request.run_request, REQUEST.to_wire())
+
+    assert wire["kind"] == "answer"

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from compute_functions import bound_child
+
 #: How often readiness is looked at (seconds).
 POLL_S = 0.05
 #: How long a process may take to leave after SIGTERM before it is killed (seconds).
 GRACE_S = 20.0
+#: Ends the process if the lab is killed and cannot end it itself.
+_BOUND = (sys.executable, "-I", "-S", bound_child.__file__)
 
 
 class ProcessFailed(RuntimeError):
@@ -55,10 +60,14 @@ class Child:
             async with asyncio.timeout(within_s):
                 while not ready():
                     if not self.running:
-                        raise ProcessFailed(self._report(f"left with {self._process.returncode}"))
+                        raise ProcessFailed(
+                            _tail(self.command, f"left with {self._process.returncode}")
+                        )
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
-            raise ProcessFailed(self._report(f"was not ready within {within_s:.0f} s")) from error
+            raise ProcessFailed(
+                _tail(self.command, f"was not ready within {within_s:.0f} s")
+            ) from error
 
     async def stop(self) -> None:
         """End the process and everything in its group."""
@@ -74,11 +83,6 @@ class Child:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def _report(self, what: str) -> str:
-        with self.command.log.open(encoding="utf-8", errors="replace") as log:
-            tail = "".join(deque(log, maxlen=15))
-        return f"{self.command.name} {what}. The end of {self.command.log}:\n{tail}"
-
 
 @asynccontextmanager
 async def running(command: Command) -> AsyncIterator[Child]:
@@ -86,6 +90,8 @@ async def running(command: Command) -> AsyncIterator[Child]:
     command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
+            *_BOUND,
+            str(os.getpid()),
             *command.arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
@@ -99,3 +105,33 @@ async def running(command: Command) -> AsyncIterator[Child]:
         yield child
     finally:
         await asyncio.shield(child.stop())
+
+
+async def output_of(command: Command, *, within_s: float) -> str:
+    """Run a command to its end and return its standard output; its errors go to its log."""
+    command.log.parent.mkdir(parents=True, exist_ok=True)
+    with command.log.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *command.arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=dict(command.environment),
+            cwd=command.directory,
+        )
+    try:
+        async with asyncio.timeout(within_s):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise ProcessFailed(_tail(command, f"failed with {process.returncode}"))
+    return output.decode()
+
+
+def _tail(command: Command, what: str) -> str:
+    with command.log.open(encoding="utf-8", errors="replace") as log:
+        tail = "".join(deque(log, maxlen=15))
+    return f"{command.name} {what}. The end of {command.log}:\n{tail}"

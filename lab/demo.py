@@ -1,0 +1,207 @@
+"""The whole service on this machine: install, start, log in, ask, stay up, stop everything.
+
+    python -m lab.demo [--exit]
+
+Exit status: 0 if the answer was right; 1 if anything failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import openai
+
+from lab import engine
+from lab.login import LoginFailed
+from lab.processes import ProcessFailed
+from lab.question import QUESTION, Answer, ask
+from lab.service import Service, service
+from lab.vllm_cpu import environment, pip
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".hotnode" / "demo"
+PERSON = "alice@example.org"
+PORT = 8000
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What each hop of the answer's Server-Timing is.
+HOPS = {
+    "gateway": "token, route, headers",
+    "queue": "waiting for a turn at Globus",
+    "task": "Globus Compute, there and back",
+    "site": "the function on the cluster",
+    "engine": "vLLM",
+}
+
+
+class Progress:
+    """Tells a person how far the demo is, in lines with the time since its start."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def say(self, what: str, news: str) -> None:
+        """Print one line."""
+        print(f"[{time.monotonic() - self._began:6.1f} s] {what:9} {news}", flush=True)
+
+
+class Busy(RuntimeError):
+    """Another demo runs in this folder."""
+
+
+def main() -> int:
+    """Run the demo and return its exit status."""
+    parser = argparse.ArgumentParser(prog="./hotnode demo", description="The service, here.")
+    parser.add_argument("--exit", action="store_true", help="end after the answer")
+    options = parser.parse_args()
+    try:
+        with _only_one():
+            return asyncio.run(_demo(stay=not options.exit))
+    except (
+        ProcessFailed,
+        LoginFailed,
+        Busy,
+        environment.InstallFailed,
+        pip.PipFailed,
+        openai.OpenAIError,
+    ) as no:
+        print(f"demo: {no}", file=sys.stderr)
+        return 1
+    except TimeoutError:
+        print("demo: a step took too long; the logs are below", FOLDER, file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        print("demo: stopped before it was up", file=sys.stderr)
+        return 1
+
+
+async def _demo(*, stay: bool) -> int:
+    progress = Progress()
+    _cancel_on_first_signal()
+    engine_home = environment.Environment(engine.ENGINES / "vllm-cpu")
+    await asyncio.to_thread(environment.ensure, engine_home, partial(progress.say, "engine"))
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    async with _everything(progress) as running:
+        token = await running.token_of(PERSON)
+        progress.say("login", f"{PERSON}, with auth_helper/inference_auth_token.py")
+        answer = await asyncio.to_thread(ask, running.base_url, token, engine.MODEL_ID)
+        _show(answer)
+        if stay and answer.right:
+            _invite(running)
+            await _until_cancelled()
+        progress.say("stop", "ending everything that was started")
+    progress.say("stop", "done" if answer.right else "the answer was not right")
+    return 0 if answer.right else 1
+
+
+@asynccontextmanager
+async def _everything(progress: Progress) -> AsyncIterator[Service]:
+    """Run engine and service beside the body; the engine, which is slowest, starts first."""
+    site = FOLDER / "site"
+    async with AsyncExitStack() as stack:
+        launcher = await stack.enter_async_context(engine.launched(site))
+        progress.say("engine", "vLLM is starting (about 20 seconds of processor time)")
+        running = await stack.enter_async_context(
+            service(FOLDER, site, say=progress.say, port=_port())
+        )
+        await engine.wait_ready(launcher, site)
+        progress.say("engine", f"{engine.MODEL_ID} answers on a private socket")
+        yield running
+
+
+def _show(answer: Answer) -> None:
+    print(f"\n  you    {QUESTION}\n  model  {answer.text}\n")
+    print(f"  {answer.model}, {answer.tokens} tokens, request {answer.request_id}")
+    print(f"  carried by Globus Compute task {answer.task_id}\n")
+    print("  where the time went (ms)")
+    for name, meaning in HOPS.items():
+        print(f"    {name:8} {answer.hops.get(name, 0.0):8.1f}   {meaning}")
+    print(flush=True)
+
+
+def _invite(running: Service) -> None:
+    token = running.write_token_command()
+    body = f'{{"model": "{engine.MODEL_ID}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    print(
+        f"""  It is up. The base URL is  {running.base_url}
+  The API's own documentation:  {running.gateway.url}/docs
+
+  with curl:
+
+curl -s {running.base_url}/chat/completions \\
+    -H "Authorization: Bearer $({token})" -H "Content-Type: application/json" \\
+    -d '{body}'
+
+  with Python:
+
+{sys.executable} - <<'END'
+import subprocess
+from openai import OpenAI
+token = subprocess.check_output(["{token}"], text=True).strip()
+client = OpenAI(base_url="{running.base_url}", api_key=token)
+answer = client.chat.completions.create(
+    model="{engine.MODEL_ID}", messages=[{{"role": "user", "content": "What is a login node?"}}])
+print(answer.choices[0].message.content)
+END
+
+  Ctrl-C stops everything.
+""",
+        flush=True,
+    )
+
+
+def _cancel_on_first_signal() -> None:
+    """Let the first SIGINT or SIGTERM cancel this task; later ones do not disturb the stopping."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        for number in SIGNALS:
+            loop.add_signal_handler(number, lambda: None)
+        if task is not None:
+            task.cancel()
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+
+
+async def _until_cancelled() -> None:
+    """Wait for the signal, and take it as the wish to stop that it is."""
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        if task := asyncio.current_task():
+            task.uncancel()
+
+
+def _port() -> int:
+    """Return the port that people expect, or 0 for any if another program has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return 0 if probe.connect_ex(("127.0.0.1", PORT)) == 0 else PORT
+
+
+@contextmanager
+def _only_one() -> Iterator[None]:
+    """Hold this folder's demo for the body."""
+    FOLDER.parent.mkdir(parents=True, exist_ok=True)
+    with (FOLDER.parent / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy("another demo runs in this folder; stop it first") from error
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

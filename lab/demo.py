@@ -130,7 +130,7 @@ def _show(answer: Answer) -> None:
 
 
 def _invite(running: Service) -> None:
-    token = running.write_token_command()
+    token = running.write_token_command(PERSON)
     body = f'{{"model": "{engine.MODEL_ID}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     print(
         f"""  It is up. The base URL is  {running.base_url}

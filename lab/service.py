@@ -37,26 +37,27 @@ class Service:
         """What the openai SDK calls `base_url`."""
         return f"{self.gateway.url}/resource_server/local/vllm/v1"
 
-    def login_environment(self) -> dict[str, str]:
-        """Return the environment of the login helper, with a home of the lab's own."""
+    def login_environment(self, username: str) -> dict[str, str]:
+        """Return the environment of a person's login helper, with a home of the lab's own."""
         return self.globus.environment() | {
-            "HOME": str(self.folder),
+            "HOME": str(self.folder / "people" / username),
             "HOTNODE_AUTH_CLIENT_ID": client_id("login-helper"),
             "HOTNODE_AUTH_GATEWAY_ID": client_id("gateway"),
         }
 
     async def token_of(self, username: str) -> str:
         """Log in as a seeded person with the login helper and return the access token."""
-        await login.log_in(username, self.login_environment())
-        return await login.access_token(self.login_environment())
+        environment = self.login_environment(username)
+        await login.log_in(username, environment)
+        return await login.access_token(environment)
 
-    def write_token_command(self) -> Path:
-        """Write a script that prints a fresh token of whoever logged in last."""
+    def write_token_command(self, username: str) -> Path:
+        """Write a script that prints a fresh token of a person who has logged in."""
         script = self.folder / "token"
         names = ("HOME", "HOTNODE_AUTH_", "GLOBUS_SDK_", "http_proxy", "no_proxy", "NO_PROXY")
         exports = [
             f"export {name}={shlex.quote(value)}"
-            for name, value in self.login_environment().items()
+            for name, value in self.login_environment(username).items()
             if name.startswith(names)
         ]
         command = shlex.join([sys.executable, str(HELPER), "get_access_token"])

@@ -14,10 +14,11 @@ from pathlib import Path
 import uvicorn
 from django.core.management import call_command
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from typing_extensions import override
 
 from resource_server.adapters import catalog_files, log
-from resource_server.config import Settings
+from resource_server.config import SettingInvalid, Settings, read_client
 from resource_server.domain.errors import CatalogInvalid
 from resource_server.startup import StandInRefused, configure_django, refuse_stand_in
 
@@ -30,9 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (CatalogInvalid, StandInRefused, ValidationError) as problem:
+    except ValidationError as problem:
+        say = "\n".join(_setting_problem(detail) for detail in problem.errors(include_url=False))
+        print(say, file=sys.stderr)  # noqa: T201 - the command's answer
+    except (CatalogInvalid, StandInRefused, SettingInvalid) as problem:
         print(problem, file=sys.stderr)  # noqa: T201 - the command's answer
-        return 2
+    return 2
+
+
+def _setting_problem(detail: ErrorDetails) -> str:
+    """Return what is wrong with a setting, under the name by which an operator sets it."""
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return message
+    return f"HOTNODE_{str(detail['loc'][0]).upper()}: {message}"
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -40,6 +52,8 @@ def serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     refuse_stand_in(settings, os.environ)
     log.configure(settings.log_format)
+    # What is wrong with the operators' files is said before anything is opened.
+    read_client(settings.globus_client_file)
     catalog_files.read(settings.catalog_dir)
     configure_django(settings)
     call_command("migrate", interactive=False, verbosity=0)
@@ -119,9 +133,16 @@ def render_settings() -> str:
         "|---|---|---|",
     ]
     for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else f"`{field.get_default()!r}`"
+        default = "required" if field.is_required() else _shown(field.get_default())
         lines.append(f"| `HOTNODE_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(default: object) -> str:
+    """Return a default as an operator would write it."""
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    return "" if default in (None, "") else f"`{default}`"
 
 
 def _settings(options: argparse.Namespace) -> Settings:

@@ -38,9 +38,6 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    public_url: str = Field(
-        "", description="URL under which callers reach the gateway, as shown in messages."
-    )
     allowed_hosts: Words = Field(
         ("localhost", "127.0.0.1", "[::1]"),
         description="Host headers to accept, comma-separated.",
@@ -114,8 +111,11 @@ class Settings(BaseSettings):
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         if self.secret_key_file is None:
-            raise ValueError("no secret key")
-        return self.secret_key_file.read_text(encoding="utf-8").strip()
+            raise SettingInvalid("no secret key is set")
+        try:
+            return self.secret_key_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingInvalid(f"{self.secret_key_file} cannot be read: {error}") from error
 
     @property
     def database_path(self) -> Path:
@@ -126,9 +126,13 @@ class Settings(BaseSettings):
 MIN_SECRET_LENGTH = 32
 
 
+class SettingInvalid(ValueError):
+    """What a setting points at cannot be used."""
+
+
 def read_client(path: Path) -> GlobusClient:
-    """Return the Globus client in a JSON file; raises `ValueError` naming the file."""
+    """Return the Globus client in a JSON file; raises `SettingInvalid` naming the file."""
     try:
         return GlobusClient.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} holds no Globus client (client_id, client_secret)") from error
+        raise SettingInvalid(f"{path} holds no Globus client (client_id, client_secret)") from error

@@ -43,7 +43,7 @@ def documentation_file(request: HttpRequest, name: str) -> HttpResponseBase:
     """Serve one of the few files that the documentation page needs."""
     if name not in DOCUMENTATION_FILES:
         raise Http404(name)
-    return serve(request, name, document_root=DOCUMENTATION)
+    return serve(request, name, document_root=str(DOCUMENTATION))
 
 
 urlpatterns = [

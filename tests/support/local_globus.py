@@ -37,6 +37,7 @@ class LocalGlobus:
         limits: bool = False,
         token_lifetime_s: int = server.DEFAULT_TOKEN_LIFETIME_S,
         seed_file: Path | None = None,
+        amqp_url: str | None = None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if state is None else None
         self.state = Path(self._temporary.name) if self._temporary else Path(str(state))
@@ -45,6 +46,7 @@ class LocalGlobus:
             limits=DOCUMENTED if limits else NONE,
             token_lifetime_s=token_lifetime_s,
             seed=seed_file,
+            amqp_url=amqp_url,
             test_controls=True,
         )
         self._seed = seed.load(seed_file)

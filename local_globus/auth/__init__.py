@@ -1,0 +1,1 @@
+"""Globus Auth: who somebody is, and what a token lets its holder do."""

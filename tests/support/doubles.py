@@ -1,0 +1,74 @@
+"""Stand-ins for the gateway's ports, each named for how it behaves.
+
+They pass the same contract suites as the adapters (`tests/contract/test_globus_*_adapter.py`).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+
+from compute_functions.contract import GLOBUS_PAYLOAD_LIMIT
+from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster
+from resource_server.domain.identity import Grant, Identity, Person
+from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest
+
+
+class BackendThatEchoes:
+    """Answers every request with its own body and 200, up to the size that a task carries."""
+
+    def __init__(self) -> None:
+        self.asked: list[InferenceRequest] = []
+
+    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+        if len(request.body) > GLOBUS_PAYLOAD_LIMIT:
+            raise errors.PayloadTooLarge("Send less.", limit_bytes=GLOBUS_PAYLOAD_LIMIT)
+        self.asked.append(request)
+        return InferenceAnswer(
+            status=200,
+            body=request.body,
+            content_type="application/json",
+            transport="task",
+            hops=Hops(queue_s=0.001, transport_s=0.4, site_s=0.001, engine_s=0.05),
+            task_id=str(uuid.uuid4()),
+        )
+
+
+class BackendThatIsAway:
+    """Reaches no cluster."""
+
+    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+        raise errors.BackendUnavailable(f"The cluster '{cluster.name}' is offline.")
+
+
+class IdentityProviderWithPeople:
+    """Knows people by their tokens, and says so unless it is `away`."""
+
+    def __init__(self, people: Mapping[str, Person]) -> None:
+        self.people = dict(people)
+        self.asked: list[str] = []
+        self.away = False
+
+    async def identify(self, token: str) -> Grant:
+        self.asked.append(token)
+        if self.away:
+            raise errors.IdentityServiceUnavailable
+        if token not in self.people:
+            raise errors.Unauthenticated("The token is not known here. Get a new one.")
+        return Grant(person=self.people[token], expires_at=time.time() + 3600)
+
+    async def available(self) -> bool:
+        return not self.away
+
+
+def person(username: str, *groups: str) -> Person:
+    """Return somebody with one identity, whose domain is their institution."""
+    identity = Identity(
+        id=str(uuid.uuid5(uuid.NAMESPACE_DNS, username)),
+        username=username,
+        idp_id=str(uuid.uuid5(uuid.NAMESPACE_DNS, username.partition("@")[2])),
+        idp_name=username.partition("@")[2],
+    )
+    return Person(primary=identity, name=username, email=username, groups=frozenset(groups))

@@ -1,0 +1,72 @@
+"""A program that a launcher can start as an engine; its last argument says how it misbehaves.
+
+    small_engine.py --socket PATH --model NAME --weights FOLDER [BEHAVIOUR]
+
+A well-behaved one listens on the socket, wants the key of SMALL_ENGINE_KEY on every request but
+`/health`, completes prompts, and ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+from aiohttp import web
+
+
+class SmallEngine:
+    """Does what an engine does, less what its behaviour spoils."""
+
+    def __init__(self, model: str, behaviour: str) -> None:
+        self._model = model
+        self._behaviour = behaviour
+        self._healthy = True
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if self._healthy else 503)
+
+    async def complete(self, request: web.Request) -> web.Response:
+        if request.headers.get("authorization") != f"Bearer {os.environ['SMALL_ENGINE_KEY']}":
+            return web.json_response({"error": "no key"}, status=401)
+        asked = await request.json()
+        if self._behaviour == "healthy-but-mute" or asked["model"] != self._model:
+            return web.json_response({"error": "no tokens"}, status=500)
+        if self._behaviour == "ends-after-start":
+            asyncio.get_running_loop().call_later(0.1, os._exit, 7)
+        self._healthy = self._behaviour != "sick-after-start"
+        return web.json_response({"text": "Hello"})
+
+
+async def main() -> None:
+    """Serve until SIGTERM."""
+    parser = argparse.ArgumentParser()
+    for name in ("--socket", "--model", "--weights"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("behaviour", nargs="?", default="")
+    given = parser.parse_args()
+    if given.behaviour == "ends-at-once":
+        sys.exit(3)
+    stop = asyncio.Event()
+    on_term = (lambda: None) if given.behaviour == "ignores-sigterm" else stop.set
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_term)
+    if given.behaviour == "has-a-worker":
+        # Prints the worker's number to the log, for the test to look for it.
+        worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])  # noqa: ASYNC220 # lives on
+        print("worker", worker.pid, flush=True)  # noqa: T201
+    engine = SmallEngine(given.model, given.behaviour)
+    application = web.Application()
+    application.router.add_get("/health", engine.health)
+    application.router.add_post("/v1/completions", engine.complete)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.UnixSite(runner, given.socket).start()
+    await stop.wait()
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

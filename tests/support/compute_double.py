@@ -11,7 +11,7 @@ import json
 import socket
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -33,7 +33,7 @@ FUNCTION = "f0000000-0000-4000-8000-000000000001"
 STATUS_FUNCTION = "f0000000-0000-4000-8000-000000000002"
 FIRST_GROUP = "00000000-0000-0000-0000-000000000001"
 
-Behaviour = Callable[[web.Request], web.StreamResponse]
+Behaviour = Callable[[web.Request], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 def refuse(status: int, headers: Mapping[str, str] | None = None) -> Behaviour:
@@ -47,6 +47,16 @@ def break_connection(request: web.Request) -> web.StreamResponse:
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
+
+
+def hang(released: asyncio.Event) -> Behaviour:
+    """Answer nothing until told, and then that something is wrong."""
+
+    async def wait(_: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.json_response({}, status=500)
+
+    return wait
 
 
 def mumble(_: web.Request) -> web.StreamResponse:
@@ -75,6 +85,8 @@ class ComputeDouble:
         self.records: dict[str, dict[str, Any]] = {}
         self.endpoint_state = "online"
         self._refusals: dict[str, deque[int]] = {}
+        #: Calls of these kinds get a reply that says nothing.
+        self.empty: set[str] = set()
         #: What was called, in order: token, submit, status, queue, records.
         self.calls: list[str] = []
 
@@ -182,17 +194,6 @@ class ComputeDouble:
         """Put a message into the queue of a group."""
         await asyncio.to_thread(self._publish, f"double.{group}", body)
 
-    async def queued(self, *, group: str = FIRST_GROUP) -> int:
-        """Return how many messages wait in the queue of a group."""
-
-        def count() -> int:
-            connection = pika.BlockingConnection(pika.URLParameters(self.amqp_url))
-            declared = connection.channel().queue_declare(f"double.{group}", passive=True)
-            connection.close()
-            return int(declared.method.message_count)
-
-        return await asyncio.to_thread(count)
-
     def _publish(self, queue: str, body: bytes | None = None) -> None:
         connection = pika.BlockingConnection(pika.URLParameters(self.amqp_url))
         channel = connection.channel()
@@ -222,7 +223,8 @@ class ComputeDouble:
         self.submissions.append(body | {"endpoint": request.match_info["endpoint"]})
         self._changed.set()
         if self.script:
-            return self.script.popleft()(request)
+            answer = self.script.popleft()(request)
+            return await answer if isinstance(answer, Awaitable) else answer
         group = body.get("task_group_id")
         if group is None:
             self.groups += 1
@@ -252,21 +254,22 @@ class ComputeDouble:
         self.calls.append(call)
         refusals = self._refusals.get(call)
         status = refusals.popleft() if refusals else 200
-        return web.json_response(value if status == 200 else {"error": "no"}, status=status)
+        said = {} if call in self.empty else value
+        return web.json_response(said if status == 200 else {"error": "no"}, status=status)
 
 
-async def call(
+def call(
     channel: TaskChannel,
     cluster: Cluster,
     argument: dict[str, Any] | None = None,
     *,
     seconds: float = 30.0,
     size: int = 100,
-) -> Finished:
+) -> Coroutine[Any, Any, Finished]:
     """Call `run_request` through a channel, with an argument of a claimed size."""
     deadline = asyncio.get_running_loop().time() + seconds
     payload = Payload(argument=argument or {"n": 0}, size=size)
-    return await channel.call(cluster, "run_request", payload, deadline=deadline)
+    return channel.call(cluster, "run_request", payload, deadline=deadline)
 
 
 class _Everybody:

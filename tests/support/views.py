@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import structlog
+from django.db import connections
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 from ninja import File, NinjaAPI, UploadedFile
@@ -50,6 +51,7 @@ class Views:
             path("sync", self.sync),
             path("slow-query", self.slow_query),
             path("query", self.query),
+            path("sync-query", self.sync_query),
             path("api/", self._api().urls),
         ]
 
@@ -122,20 +124,24 @@ class Views:
             yield "data: 2\n\n"
         finally:
             await asyncio.sleep(0)
-            same = asyncio.current_task() is task
-            self.events.put_nowait("closed in its task" if same else "closed elsewhere")
+            self._note_closed_by(task)
 
     async def endless(self, request: HttpRequest) -> StreamingHttpResponse:
         return StreamingHttpResponse(self._endless_parts())
 
     async def _endless_parts(self) -> AsyncIterator[bytes]:
+        task = asyncio.current_task()
         part = bytes(200_000)
         try:
             while True:
                 yield part
                 self.produced += len(part)
         finally:
-            self.events.put_nowait("closed")
+            self._note_closed_by(task)
+
+    def _note_closed_by(self, task: asyncio.Task[None] | None) -> None:
+        same = asyncio.current_task() is task
+        self.events.put_nowait("closed in its task" if same else "closed elsewhere")
 
     async def torn(self, request: HttpRequest) -> StreamingHttpResponse:
         async def parts() -> AsyncIterator[bytes]:
@@ -163,7 +169,7 @@ class Views:
 
     def _ticks(self) -> Iterator[bytes]:
         try:
-            while not self.blocked.wait(0.01):
+            while not self.blocked.wait(0.05):
                 yield b"tick "
         finally:
             self.seen["closed"] = True
@@ -182,6 +188,12 @@ class Views:
 
     async def query(self, request: HttpRequest) -> HttpResponse:
         return HttpResponse(str(await in_database(sum, (1, 2))))
+
+    def sync_query(self, request: HttpRequest) -> HttpResponse:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("select 7")
+            self.seen["connection"] = connections["default"]
+            return HttpResponse(str(cursor.fetchone()[0]))
 
     def _api(self) -> NinjaAPI:
         api = NinjaAPI(urls_namespace=f"test-{next(_numbers)}", docs_url=None, openapi_url=None)

@@ -16,7 +16,7 @@ import structlog
 
 from resource_server.domain import errors
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: More calls than this wait for their turn (within their timeout).
 AT_ONCE = 100

@@ -11,7 +11,7 @@ import structlog
 from resource_server.domain import errors
 from resource_server.domain.identity import Grant, Identity, Person
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: A token may be used this long before its first second, for clocks differ (seconds).
 CLOCK_SKEW_S = 60.0

@@ -20,7 +20,7 @@ from resource_server.adapters.globus_auth.introspection import Requirements, Unr
 from resource_server.domain import errors
 from resource_server.domain.identity import Grant
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: Visible ASCII without spaces. Globus' tokens are about a hundred characters long.
 _TOKEN = re.compile(r"[\x21-\x7e]{1,2048}")

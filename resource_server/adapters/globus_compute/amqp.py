@@ -11,7 +11,7 @@ import pika
 import structlog
 from pika.adapters.asyncio_connection import AsyncioConnection
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: Silence of the other side for this long ends the connection (seconds).
 HEARTBEAT_S = 30

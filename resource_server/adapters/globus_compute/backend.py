@@ -57,9 +57,10 @@ class GlobusComputeBackend:
     async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises."""
         deadline = asyncio.get_running_loop().time() + request.timeout_s
-        payload = await pack_request(_engine_request(request))
         channel = await self.channels.of(cluster)
-        finished = await channel.call(cluster, "run_request", payload, deadline=deadline)
+        finished = await channel.call(
+            cluster, "run_request", await pack_request(_engine_request(request)), deadline=deadline
+        )
         try:
             return await replies.engine_answer(cluster, finished)
         except errors.HotnodeError as error:

@@ -47,7 +47,10 @@ class TaskResult:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Call:
-    """One waiting call. Times are the event loop's; `size` is the packed argument's in bytes."""
+    """One waiting call. Times are the event loop's; `size` is the packed argument's in bytes.
+
+    The argument is empty once the service has it.
+    """
 
     lane: Lane
     function_id: str
@@ -60,6 +63,8 @@ class Call:
     task_id: str | None = None
     #: When the first of its submissions failed without effect.
     failed_at: float | None = None
+    #: Its submission was refused with the task group in use; the next one asks for a new group.
+    regroup: bool = False
 
     def current_argument(self, now: float) -> JsonObject:
         """Return the argument with what is left of the caller's patience."""

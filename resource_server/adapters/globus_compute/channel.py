@@ -13,7 +13,7 @@ import structlog
 
 from resource_server.adapters.globus_compute.calls import Call, Lane, TaskResult
 from resource_server.adapters.globus_compute.client import ComputeClient
-from resource_server.adapters.globus_compute.endpoints import Endpoints
+from resource_server.adapters.globus_compute.endpoints import FRESH_FOR_S, Endpoints
 from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.lanes import Lanes
 from resource_server.adapters.globus_compute.payload import Payload
@@ -25,10 +25,10 @@ from resource_server.adapters.globus_compute.task_errors import about_task
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: A caller who has waited so long wants to know whether the endpoint is there at all (seconds).
-LOOK_AFTER_S = 10.0
+LOOK_AFTER_S = FRESH_FOR_S
 #: At the end of a caller's patience the same question may take so much longer (seconds).
 LAST_LOOK_S = 2.0
 #: All requests of one identity that wait for their turn may take this much memory (bytes).
@@ -71,6 +71,7 @@ class TaskChannel:
         self._submitter = Submitter(client, self._lanes, self._inbox, self._stream)
         self._recovery = Recovery(client, self._inbox, self._stream)
         self._endpoints = Endpoints(client)
+        self._calls: set[Call] = set()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -90,6 +91,8 @@ class TaskChannel:
         traceback: TracebackType | None,
     ) -> None:
         await self._stack.aclose()
+        for call in self._calls:
+            call.fail(errors.BackendUnavailable("The gateway stops. Try again in a moment."))
 
     @property
     def health(self) -> ChannelHealth:
@@ -103,15 +106,27 @@ class TaskChannel:
         )
 
     async def call(
-        self, cluster: Cluster, function: str, payload: Payload, *, deadline: float
+        self,
+        cluster: Cluster,
+        function: str,
+        payload: Payload,
+        *,
+        deadline: float,
+        wary: bool = False,
     ) -> Finished:
         """Return what a site's function said before `deadline` (the event loop's clock).
 
         Raises `BackendUnavailable` or `BackendTimeout`; a caller who leaves takes the call along.
+        `wary` asks whether the endpoint is there before anything is sent to it.
         """
-        call = self._admit(cluster, function, payload, deadline)
-        self._lanes.add(call)
+        call = self._admitted(cluster, function, payload, deadline)
+        del payload  # It may be large. The call has it, and lets go of it once it is sent.
+        self._calls.add(call)
         try:
+            if wary:
+                await self._look(call, deadline - call.queued_at)
+            self._require_endpoint(call, cluster)
+            self._lanes.add(call)
             result = await self._result(call, cluster)
         finally:
             self._leave(call)
@@ -119,7 +134,7 @@ class TaskChannel:
         sent = call.submitted_at or now
         return Finished(result=result, queue_s=sent - call.queued_at, away_s=now - sent)
 
-    def _admit(self, cluster: Cluster, function: str, payload: Payload, deadline: float) -> Call:
+    def _admitted(self, cluster: Cluster, function: str, payload: Payload, deadline: float) -> Call:
         target = cluster.globus_compute
         try:
             lane = Lane.of(str(UUID(target.endpoint_id)), target.user_endpoint_config)
@@ -129,8 +144,6 @@ class TaskChannel:
             raise errors.BackendUnavailable(
                 f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
             ) from error
-        if self._endpoints.offline(lane.endpoint_id):
-            raise _away(cluster)
         if self._lanes.size + payload.size > WAITING_BYTES:
             raise errors.BackendUnavailable(
                 f"Too many requests wait for the cluster '{cluster.name}'. Try again later."
@@ -150,7 +163,7 @@ class TaskChannel:
         while not call.result.done():
             left = call.deadline - clock()
             if left <= 0:
-                await self._look(call, LAST_LOOK_S)
+                await self._look(call, LAST_LOOK_S if call.task_id else 0.0)
                 break
             await asyncio.wait({call.result}, timeout=min(self._look_after_s, left))
             if not call.result.done():
@@ -173,6 +186,7 @@ class TaskChannel:
 
     def _leave(self, call: Call) -> None:
         """Forget a call, whether it has ended or its caller has gone."""
+        self._calls.discard(call)
         self._lanes.discard(call)
         self._inbox.forget(call)
         if not call.result.cancel() and not call.result.cancelled():
@@ -193,7 +207,7 @@ def _away(cluster: Cluster) -> errors.BackendUnavailable:
 
 def _late(call: Call, cluster: Cluster) -> errors.BackendTimeout:
     waited = f"{call.deadline - call.queued_at:.0f} s"
-    if call.task_id is None:
+    if call.submitted_at is None:
         return errors.BackendTimeout(
             f"The request waited {waited} for its turn at Globus Compute and did not reach the "
             f"cluster '{cluster.name}'. Try again later."

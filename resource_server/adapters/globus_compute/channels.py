@@ -21,7 +21,7 @@ from resource_server.adapters.globus_compute.service import ServiceAddresses
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Channels:

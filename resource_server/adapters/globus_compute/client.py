@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -54,10 +55,8 @@ class ComputeClient:
         self._thread_free = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
+        # Nothing is awaited here: a caller who is cancelled meanwhile would leave half a client.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"globus-{self.name}")
-        self._service = await self._in_thread(
-            lambda: ComputeService(self._credentials, self._addresses)
-        )
         return self
 
     async def __aexit__(
@@ -66,7 +65,7 @@ class ComputeClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        closing = self._thread.submit(self._service.close)
+        closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
         await asyncio.wait({asyncio.wrap_future(closing)}, timeout=CLOSE_TIMEOUT_S)
 
@@ -78,7 +77,7 @@ class ComputeClient:
 
     async def submit(self, submission: Submission) -> Receipt:
         """Hand tasks over; only inside a `submission_turn`."""
-        return await self._call(lambda: self._service.submit(submission))
+        return await self._call(lambda service: service.submit(submission))
 
     def pause_submissions(self, seconds: float) -> None:
         """Submit nothing for so long."""
@@ -86,17 +85,17 @@ class ComputeClient:
 
     async def queue_address(self) -> QueueAddress:
         """Return where to listen for results, with fresh credentials."""
-        return await self._inquire(self._service.queue_address)
+        return await self._inquire(ComputeService.queue_address)
 
     async def endpoint_status(self, endpoint_id: str) -> str:
         """Return the service's word for the endpoint's state, as `online`."""
-        return await self._inquire(lambda: self._service.endpoint_status(endpoint_id))
+        return await self._inquire(lambda service: service.endpoint_status(endpoint_id))
 
     async def task_records(self, task_ids: Sequence[str]) -> dict[str, Any]:
         """Return what the service knows of tasks, by id."""
-        return await self._inquire(lambda: self._service.task_records(task_ids))
+        return await self._inquire(lambda service: service.task_records(task_ids))
 
-    async def _inquire(self, call: Callable[[], T]) -> T:
+    async def _inquire(self, call: Callable[[ComputeService], T]) -> T:
         async with self._turn(self._budgets.inquiries):
             return await self._call(call)
 
@@ -109,7 +108,7 @@ class ComputeClient:
                     yield
                     return
 
-    async def _call(self, call: Callable[[], T]) -> T:
+    async def _call(self, call: Callable[[ComputeService], T]) -> T:
         try:
             return await self._in_thread(call)
         except CallFailed as failure:
@@ -124,5 +123,15 @@ class ComputeClient:
         self._budgets.submissions.pause(pause)
         self._budgets.inquiries.pause(pause)
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    async def _in_thread(self, call: Callable[[ComputeService], T]) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: call(self._service))
+
+    @cached_property
+    def _service(self) -> ComputeService:
+        """The service's client, made by the thread that uses it."""
+        return ComputeService(self._credentials, self._addresses)
+
+    def _close(self) -> None:
+        if "_service" in vars(self):
+            self._service.close()

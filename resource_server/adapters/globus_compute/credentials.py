@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import structlog
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FOR_OTHERS = 0o077

@@ -9,14 +9,11 @@ import structlog
 from resource_server.adapters.globus_compute.client import ComputeClient
 from resource_server.adapters.globus_compute.failures import CallFailed
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
-#: How long an answer counts (seconds). An endpoint that is away is looked at again sooner, for it
-#: may be back and requests to it are refused meanwhile.
-ONLINE_FOR_S = 30.0
-OFFLINE_FOR_S = 10.0
-#: After a failed question nobody asks again for so long (seconds).
-UNKNOWN_FOR_S = 10.0
+#: How long an answer counts, also none (seconds). Callers look when they have waited so long: an
+#: older answer would tell them about a time before their call.
+FRESH_FOR_S = 10.0
 
 
 class Endpoints:
@@ -61,13 +58,8 @@ class Endpoints:
             status = await self._client.endpoint_status(endpoint_id)
         except CallFailed as failure:
             log.warning("globus_endpoint_status_unknown", endpoint=endpoint_id, reason=str(failure))
-            self._keep(endpoint_id, offline=False, seconds=UNKNOWN_FOR_S)
-            return
-        offline = status == "offline"
-        if offline:
+            status = "unknown"
+        if status == "offline":
             log.warning("globus_endpoint_offline", endpoint=endpoint_id)
-        self._keep(endpoint_id, offline=offline, seconds=OFFLINE_FOR_S if offline else ONLINE_FOR_S)
-
-    def _keep(self, endpoint_id: str, *, offline: bool, seconds: float) -> None:
-        self._offline[endpoint_id] = offline
-        self._good_until[endpoint_id] = asyncio.get_running_loop().time() + seconds
+        self._offline[endpoint_id] = status == "offline"
+        self._good_until[endpoint_id] = asyncio.get_running_loop().time() + FRESH_FOR_S

@@ -46,8 +46,9 @@ class CallFailed(Exception):
     def translated(cls, error: globus_sdk.GlobusError) -> CallFailed:
         """Say what an error of the SDK means."""
         if isinstance(error, globus_sdk.GlobusAPIError):
+            text = f"HTTP {error.http_status} {error.code or ''} {error.message or ''}"
             return cls(
-                f"HTTP {error.http_status} {error.code or ''} {error.message or ''}".strip(),
+                text.strip()[:LOGGED_TEXT],
                 fate=_fate_of_status(error.http_status),
                 status=error.http_status,
                 retry_after_s=_retry_after(error),
@@ -56,6 +57,8 @@ class CallFailed(Exception):
         return cls(f"{type(error).__name__}: {error}", fate=fate)
 
 
+#: So much of an error's own words goes into the log (characters).
+LOGGED_TEXT = 500
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
 #: The service gave up waiting for the request's body; some proxies say so late.

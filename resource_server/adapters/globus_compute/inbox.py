@@ -9,7 +9,7 @@ import structlog
 
 from resource_server.adapters.globus_compute.calls import Call, TaskResult
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: Results that overtook the reply to their submission may take this much memory (bytes).
 EARLY_BYTES = 64 * 1024 * 1024

@@ -17,7 +17,7 @@ from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.messages import read_record
 from resource_server.adapters.globus_compute.results import Link, ResultStream
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: How often it is considered whether to ask (seconds).
 EVERY_S = 5.0

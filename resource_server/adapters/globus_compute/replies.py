@@ -22,7 +22,7 @@ from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import Hops, InferenceAnswer
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: Unpacking more than this would hold up every other request of the process (bytes).
 THREAD_FROM = 64 * 1024

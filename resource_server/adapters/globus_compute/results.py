@@ -15,7 +15,7 @@ from resource_server.adapters.globus_compute.failures import CallFailed
 from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.messages import MessageError, read_message
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: Decoding more than this would hold up every other request of the process (bytes).
 THREAD_FROM = 256 * 1024
@@ -58,15 +58,12 @@ class ResultStream:
         """The task group to submit to; None asks the service for a new one."""
         return self._group
 
-    def use_group(self, group: str | None) -> None:
-        """Listen to the queue of a group and to no other; None forgets a group that is gone."""
+    def use_group(self, group: str) -> None:
+        """Listen to the queue of a group, and to no other."""
         if group == self._group:
             return
         self._group = group
-        if group is None:
-            self._grouped.clear()
-        else:
-            self._grouped.set()
+        self._grouped.set()
         if self._subscription is not None:
             self._subscription.end("the task group changed")
 

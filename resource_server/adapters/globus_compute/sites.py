@@ -19,7 +19,7 @@ from resource_server.domain.lifecycle import Observation
 TIMEOUT_S = 30.0
 #: How long an observation serves everybody who asks (seconds).
 CACHE_S = 5.0
-#: A site that did not answer is left alone for so long: tasks for it would pile up (seconds).
+#: A site that did not answer is left alone for so long (seconds).
 FAILED_FOR_S = 15.0
 
 
@@ -67,7 +67,7 @@ class GlobusComputeSites:
         try:
             channel = await self._channels.of(cluster)
             finished = await channel.call(
-                cluster, "site_status", payload, deadline=clock() + self._timeout_s
+                cluster, "site_status", payload, deadline=clock() + self._timeout_s, wary=True
             )
             status = await replies.site_status(cluster, finished)
         except errors.HotnodeError as error:

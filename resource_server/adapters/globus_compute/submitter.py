@@ -18,7 +18,7 @@ from resource_server.adapters.globus_compute.results import ResultStream
 from resource_server.adapters.globus_compute.service import Receipt, Submission
 from resource_server.domain import errors
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: While Globus cannot be reached, a call is kept for so long (seconds). A restart takes less.
 OUTAGE_PATIENCE_S = 30.0
@@ -50,7 +50,7 @@ class Submitter:
 
     async def _send(self, batch: Batch) -> None:
         """Submit a batch; whatever happens, each of its calls has a future afterwards."""
-        group = self._stream.group
+        group = None if any(call.regroup for call in batch.calls) else self._stream.group
         started = asyncio.get_running_loop().time()
         for call in batch.calls:
             call.submitted_at = started
@@ -70,7 +70,7 @@ class Submitter:
         self.trouble = ""
         ids = {function_id: iter(task_ids) for function_id, task_ids in receipt.tasks.items()}
         for call in batch.calls:
-            call.task_id = next(ids[call.function_id])
+            call.task_id, call.argument = next(ids[call.function_id]), {}
             self._inbox.expect(call)
         self._stream.use_group(receipt.group)
         log.info(
@@ -93,8 +93,9 @@ class Submitter:
                 self._try_again(batch)
                 return ""
             case Fate.REFUSED if group is not None and failure.status in _GONE_OR_NOT_OURS:
-                # The service may have forgotten the group. Without one it says who is meant.
-                self._stream.use_group(None)
+                # The service may have forgotten the group. Without one it shows who is meant.
+                for call in batch.calls:
+                    pass
                 self._queue_again(batch.lane, batch.calls)
                 return ""
             case Fate.REFUSED:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 #: A fault that repeats must fill neither the log nor a processor (seconds).
 PAUSE_S = 1.0

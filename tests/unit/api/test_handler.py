@@ -1,15 +1,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import get_urlconf, path
+from django.utils.decorators import async_only_middleware
+from structlog import get_logger
 from structlog.testing import capture_logs
 
+from resource_server.api.body import MEMORY_BYTES, read_body
 from resource_server.api.errors import error_response
+from resource_server.api.exchange import WATCH_AFTER_S, Exchange
 from resource_server.api.handler import LeanHandler
+from resource_server.api.request import LeanRequest
+
+
+async def echo_parameters(request: HttpRequest, number: int, word: str) -> HttpResponse:
+    return HttpResponse(f"{number} {word}")
 
 
 class OneView:
@@ -26,11 +38,42 @@ class OneView:
         return HttpResponse("done")
 
 
-class ServerSide:
-    """An ASGI server's half of one request without a body, by a client that stays."""
+async def named(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("ours" if get_urlconf() is OurUrls else "usual")
 
-    def __init__(self, **scope: Any) -> None:
+
+class OurUrls:
+    """Another URLconf."""
+
+    urlpatterns = (path("below/", named),)
+
+
+@async_only_middleware
+def choose_urlconf(get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> object:
+    """Give paths below `/below/` a URLconf of their own."""
+
+    async def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/below/"):
+            request.urlconf = OurUrls
+        return await get_response(request)
+
+    return middleware
+
+
+class UsualUrls:
+    """The URLconf of the settings."""
+
+    urlpatterns = (path("", named), path("<int:number>/<str:word>", echo_parameters))
+
+
+class ServerSide:
+    """An ASGI server's half of one request, by a client that stays until it `left`."""
+
+    def __init__(self, sends: bytes = b"", **scope: Any) -> None:
+        self.left = asyncio.Event()
+        self._sends = sends
         self.sent: list[dict[str, Any]] = []
+        self.watched = asyncio.Event()
         self._asked = False
         self.scope = {
             "type": "http",
@@ -42,9 +85,11 @@ class ServerSide:
 
     async def receive(self) -> dict[str, Any]:
         if self._asked:
-            await asyncio.Event().wait()
+            self.watched.set()
+            await self.left.wait()
+            return {"type": "http.disconnect"}
         self._asked = True
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": self._sends, "more_body": False}
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
@@ -55,6 +100,10 @@ class ServerSide:
     @property
     def status(self) -> int:
         return self.sent[0]["status"]
+
+    @property
+    def body(self) -> str:
+        return b"".join(message.get("body", b"") for message in self.sent).decode()
 
 
 @pytest.fixture
@@ -85,6 +134,62 @@ async def test_a_server_that_stops_cancels_the_request(one_view, handler, log):
     assert log[0]["status"] == 503
 
 
+async def test_a_client_that_leaves_cancels_no_more_than_its_request(one_view, handler):
+    server = ServerSide()
+
+    async def serve() -> int:
+        await handler(server.scope, server.receive, server.send)
+        task = asyncio.current_task()
+        return task.cancelling()
+
+    task = asyncio.create_task(serve())
+    await server.watched.wait()
+    server.left.set()
+    assert await task == 0
+
+
+async def test_a_server_that_stops_is_heard_although_the_client_left(one_view, handler, log):
+    server = ServerSide()
+    task = server.serve(handler)
+    await server.watched.wait()
+    server.left.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_nothing_watches_a_request_that_is_over(one_view, log):
+    handler = LeanHandler(
+        max_body_bytes=10, error_response=error_response, stall_timeout_s=WATCH_AFTER_S / 10
+    )
+    one_view.release.set()
+    server = ServerSide()
+    await server.serve(handler)
+    await asyncio.sleep(WATCH_AFTER_S)
+    assert not server.watched.is_set()
+
+
+async def test_a_body_in_one_piece_without_a_length_has_the_same_limit(one_view, handler):
+    server = ServerSide(sends=bytes(11))
+    await server.serve(handler)
+    assert server.status == 413
+    assert not one_view.entered.is_set()
+
+
+async def test_a_long_body_is_kept_on_the_disk_and_read_from_its_beginning(log):
+    server = ServerSide()
+    parts = [bytes(MEMORY_BYTES), b"end"]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    exchange = Exchange(server.scope, receive, server.send, stall_timeout_s=1, log=get_logger())
+    with await read_body(exchange, max_bytes=10**7) as file:
+        assert isinstance(file.name, int)  # a file without a name on the disk
+        assert file.read() == bytes(MEMORY_BYTES) + b"end"
+
+
 async def test_a_request_leaves_no_task_behind(one_view, handler):
     before = asyncio.all_tasks()
     one_view.release.set()
@@ -95,10 +200,9 @@ async def test_a_request_leaves_no_task_behind(one_view, handler):
 
 async def test_a_watched_request_leaves_no_task_behind(one_view, handler):
     before = asyncio.all_tasks()
-    task = ServerSide().serve(handler)
-    async with asyncio.timeout(10):
-        while not any(t.get_name().startswith("watch") for t in asyncio.all_tasks()):
-            await asyncio.sleep(0.001)
+    server = ServerSide()
+    task = server.serve(handler)
+    await server.watched.wait()
     one_view.release.set()
     await task
     await asyncio.sleep(0)
@@ -133,3 +237,62 @@ async def test_a_root_path_is_no_part_of_the_route(one_view, handler):
     server = ServerSide(path="/below/", root_path="/below")
     await server.serve(handler)
     assert server.status == 200
+
+
+async def test_a_middleware_may_choose_another_urlconf_for_its_request_alone(settings, log):
+    settings.ROOT_URLCONF = UsualUrls
+    settings.MIDDLEWARE = [f"{__name__}.choose_urlconf"]
+    handler = LeanHandler(max_body_bytes=10, error_response=error_response)
+    for path_, expected in {"/below/": "ours", "/": "usual"}.items():
+        server = ServerSide(path=path_)
+        await handler(server.scope, server.receive, server.send)
+        assert server.body == expected
+
+
+async def test_a_remembered_route_has_the_parameters_of_its_path(settings, handler):
+    settings.ROOT_URLCONF = UsualUrls
+    long = "x" * 300
+    for path_, expected in [("/1/a", "1 a"), ("/2/b", "2 b"), ("/1/a", "1 a")] + 2 * [
+        (f"/3/{long}", f"3 {long}")
+    ]:
+        server = ServerSide(path=path_)
+        await server.serve(handler)
+        assert server.body == expected
+
+
+async def test_a_host_is_remembered_only_if_it_is_ours(one_view, handler):
+    one_view.release.set()
+    for host, status in [(b"localhost", 200), (b"evil.example", 400)] * 2:
+        server = ServerSide(headers=[(b"host", host)])
+        await server.serve(handler)
+        assert server.status == status
+
+
+async def test_the_headers_read_as_django_reads_them(log):
+    server = ServerSide(
+        headers=[
+            (b"host", b"localhost:8000"),
+            (b"content-type", b"text/plain; charset=latin-1"),
+            (b"content-length", b"3"),
+            (b"accept", b"text/html"),
+            (b"accept", b"text/plain"),
+            (b"x-forwarded-for", b"10.0.0.1"),
+            (b"x_forwarded_for", b"spoofed"),
+            (b"x-name", "J\xfcrgen".encode("latin-1")),
+            (b"cookie", b"a=1; b=2"),
+        ],
+        query_string=b"a=1&b=%20",
+        client=("127.0.0.1", 1),
+        server=("127.0.0.1", 80),
+        scheme="https",
+    )
+    exchange = Exchange(
+        server.scope, server.receive, server.send, stall_timeout_s=1, log=get_logger()
+    )
+    ours, djangos = LeanRequest(exchange, BytesIO()), ASGIRequest(server.scope, BytesIO())
+    assert ours.META == djangos.META
+    for name in ("method", "path", "encoding", "content_type", "content_params", "scheme"):
+        assert getattr(ours, name) == getattr(djangos, name)
+    assert ours.COOKIES == djangos.COOKIES
+    assert dict(ours.headers) == dict(djangos.headers)
+    assert ours.GET == djangos.GET

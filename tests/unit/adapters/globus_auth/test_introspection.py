@@ -75,6 +75,12 @@ def test_without_an_identity_set_there_is_the_one_that_the_token_names() -> None
     assert (person.name, person.email) == ("", "")
 
 
+def test_identities_that_say_too_little_are_left_out() -> None:
+    details = ["x", {"sub": "s"}, {"username": "u@example.org"}, {"sub": 7, "username": "u"}]
+    person = introspection.grant(said(identity_set_detail=details), REQUIRED, now=NOW).person
+    assert (person.primary.id, person.linked) == ("ca1", ())
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -1,0 +1,137 @@
+"""Watches one engine from its start to its end, and keeps its registration true."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from compute_functions import errors
+from compute_functions.contract import InstanceState
+from compute_functions.engine_client import Call, Engine
+from compute_functions.engine_config import EngineConfig
+from compute_functions.engine_process import EngineProcess
+from compute_functions.instances import Registration
+from compute_functions.site import SiteDirectory
+
+log = logging.getLogger("hotnode.launcher")
+
+START_PROBE_EVERY_S = 0.5
+#: A busy engine's health route may be slow; three times in a row is dead (seconds, probes).
+HEALTH_TIMEOUT_S = 10.0
+HEALTH_FAILURES = 3
+#: The first token of a big model waits for kernels to be compiled (seconds).
+PROBE_TIMEOUT_S = 120.0
+_PROBE_ANSWER_LIMIT = 1_000_000
+
+
+class Attendant:
+    """Keeps one engine and its registration in step."""
+
+    def __init__(
+        self,
+        *,
+        site: SiteDirectory,
+        config: EngineConfig,
+        registration: Registration,
+        engine: Engine,
+    ) -> None:
+        self._site = site
+        self._config = config
+        self._registration = registration
+        self._engine = engine
+
+    def move(self, state: InstanceState, detail: str = "") -> None:
+        """Register another state."""
+        self._registration = replace(self._registration, state=state, detail=detail)
+        self._beat()
+        log.info("instance_%s name=%s %s", state, self._registration.name, detail)
+
+    async def attend(self, process: EngineProcess, stop: asyncio.Event) -> None:
+        """See the engine through start and service until `stop`, or raise `EngineFailed`."""
+        ended = asyncio.create_task(process.exited())
+        asked = asyncio.create_task(stop.wait())
+        try:
+            await self._start(ended, asked)
+            if not asked.done():
+                self.move(InstanceState.READY)
+                await self._serve(ended, asked)
+        finally:
+            for task in (ended, asked):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def drain(self, process: EngineProcess) -> None:
+        """Take the instance out of the routing, let requests under way arrive, end the engine."""
+        self.move(InstanceState.DRAINING)
+        await asyncio.sleep(self._config.drain_s)
+        await process.stop(self._config.stop_grace_s)
+        self.move(InstanceState.STOPPED)
+
+    async def _start(self, ended: asyncio.Task[int], asked: asyncio.Task[bool]) -> None:
+        deadline = time.monotonic() + self._config.start_deadline_s
+        beaten = time.monotonic()
+        while not await _happened(ended, asked, within_s=START_PROBE_EVERY_S):
+            if await self._answers(self._healthy) and await self._answers(self._generates):
+                return
+            if time.monotonic() > deadline:
+                raise errors.EngineFailed(f"not ready within {self._config.start_deadline_s:g} s")
+            if time.monotonic() - beaten > self._config.watch_every_s:
+                self._beat()
+                beaten = time.monotonic()
+
+    async def _serve(self, ended: asyncio.Task[int], asked: asyncio.Task[bool]) -> None:
+        failures = 0
+        while not await _happened(ended, asked, within_s=self._config.watch_every_s):
+            failures = 0 if await self._answers(self._healthy) else failures + 1
+            if failures == HEALTH_FAILURES:
+                raise errors.EngineFailed(f"{failures} health probes in a row failed")
+            self._beat()
+
+    async def _answers(self, probe: Callable[[], Awaitable[int]]) -> bool:
+        try:
+            status = await probe()
+        except errors.CallFailed as error:
+            log.debug("probe_failed error=%s", error)
+            return False
+        return status == 200  # noqa: PLR2004 # HTTP's OK
+
+    async def _healthy(self) -> int:
+        call = Call(
+            method="GET",
+            path=self._config.health_path,
+            timeout_s=HEALTH_TIMEOUT_S,
+            max_bytes=_PROBE_ANSWER_LIMIT,
+        )
+        return (await self._engine.send(call)).status
+
+    async def _generates(self) -> int:
+        """Ask for one token: some engines report health while they cannot answer."""
+        probe = self._config.probe
+        call = Call(
+            path=probe.path,
+            body=json.dumps({"model": self._registration.model, **probe.body}).encode(),
+            headers={"content-type": "application/json"},
+            timeout_s=PROBE_TIMEOUT_S,
+            max_bytes=_PROBE_ANSWER_LIMIT,
+        )
+        return (await self._engine.send(call)).status
+
+    def _beat(self) -> None:
+        self._registration = replace(self._registration, heartbeat=time.time())
+        self._registration.write(self._site)
+
+
+async def _happened(
+    ended: asyncio.Task[int], asked: asyncio.Task[bool], *, within_s: float
+) -> bool:
+    """Return whether a stop was asked for; an engine that ended by itself is `EngineFailed`."""
+    await asyncio.wait({ended, asked}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    if ended.done():
+        raise errors.EngineFailed(f"the engine ended by itself with status {ended.result()}")
+    return asked.done()

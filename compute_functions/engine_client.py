@@ -1,0 +1,97 @@
+"""One HTTP call to an engine, over its Unix socket or its loopback port, with every limit set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from compute_functions import errors
+
+#: A socket of this host answers at once; a port of another host within the site's network (s).
+CONNECT_TIMEOUT_S = 10.0
+_CHUNK = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What to send, and how long and how much to wait for."""
+
+    path: str
+    timeout_s: float
+    max_bytes: int
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the engine said, whatever its status; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Where an engine listens, and the key that opens it.
+
+    `endpoint` is the path of a Unix socket, or an address as `http://127.0.0.1:8000`.
+    """
+
+    endpoint: str
+    api_key: str = field(repr=False)
+
+    async def send(self, call: Call) -> Answer:
+        """Make one call on a connection of its own, or raise a `CallFailed`."""
+        try:
+            return await self._send(call)
+        except TimeoutError as error:
+            raise errors.EngineTimedOut(
+                f"no answer to {call.path} within {call.timeout_s:g} s"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise errors.EngineUnreachable(f"{self.endpoint}: {error}") from error
+
+    async def _send(self, call: Call) -> Answer:
+        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        async with (
+            aiohttp.ClientSession(
+                connector=self._connector(), timeout=timeout, auto_decompress=False
+            ) as session,
+            session.request(
+                call.method,
+                self._base() + call.path,
+                data=call.body or None,
+                headers=self._headers(call),
+                allow_redirects=False,
+            ) as response,
+        ):
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            body = await _read(response, call)
+            return Answer(status=response.status, headers=headers, body=body)
+
+    def _connector(self) -> aiohttp.BaseConnector:
+        if self.endpoint.startswith("/"):
+            return aiohttp.UnixConnector(path=self.endpoint, force_close=True)
+        return aiohttp.TCPConnector(force_close=True)
+
+    def _base(self) -> str:
+        return "http://engine" if self.endpoint.startswith("/") else self.endpoint
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        # Without "identity" aiohttp would offer compression, which this host only loses time on.
+        own = {"authorization": f"Bearer {self.api_key}", "accept-encoding": "identity"}
+        return {**call.headers, **own}
+
+
+async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > call.max_bytes:
+            raise errors.AnswerTooLarge(f"more than {call.max_bytes} bytes")
+    return bytes(body)

@@ -1,0 +1,125 @@
+"""Register the cluster's functions with Globus Compute, once for each text.
+
+    python -m compute_functions.register --lock FILE
+
+Run again, it registers only what has changed, or what the service no longer knows. The identity is
+that of GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET, of the two files given instead,
+or of the person who is logged in. `--print-allowed` prints the ids for an endpoint's configuration
+and registers nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import globus_sdk
+from globus_compute_sdk import Client
+from globus_compute_sdk.serialize import JSONData, PureSourceTextInspect
+
+from compute_functions.errors import ConfigurationError
+from compute_functions.function_lock import FunctionLock, Stub
+from compute_functions.stubs import STUBS
+
+NOT_FOUND = 404
+
+
+class Registry(Protocol):
+    """Where functions are registered."""
+
+    def knows(self, function_id: str) -> bool:
+        """Whether a function is registered under this id."""
+
+    def register(self, stub: Stub) -> str:
+        """Register a function and return its id."""
+
+
+class GlobusRegistry:
+    """The Globus Compute service."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def knows(self, function_id: str) -> bool:
+        """Ask the service; an id that it has dropped is simply unknown."""
+        try:
+            self._client.get_function(function_id)
+        except globus_sdk.GlobusAPIError as error:
+            if error.http_status == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def register(self, stub: Stub) -> str:
+        """Register the function's text, with its docstring as the description."""
+        function_id: str = self._client.register_function(stub)
+        return function_id
+
+
+def register(lock: FunctionLock, registry: Registry, stubs: Sequence[Stub]) -> FunctionLock:
+    """Return the lock with every stub registered; those that are stay as they are."""
+    for stub in stubs:
+        known = lock.id_of(stub)
+        if known is None or not registry.knows(known):
+            lock = lock.having(stub, registry.register(stub))
+    return lock
+
+
+def connect(*, client_id: str | None, client_secret: str | None) -> Client:
+    """Return a client of the service that sends function texts and JSON, nothing pickled."""
+    app = None
+    if client_id and client_secret:
+        config = globus_sdk.GlobusAppConfig(token_storage="memory")  # noqa: S106 # a kind of storage
+        app = globus_sdk.ClientApp(
+            "hotnode register", client_id=client_id, client_secret=client_secret, config=config
+        )
+    return Client(
+        app=app,
+        code_serialization_strategy=PureSourceTextInspect(),
+        data_serialization_strategy=JSONData(),  # type: ignore[no-untyped-call]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parser = ArgumentParser(prog="python -m compute_functions.register", description=__doc__)
+    parser.add_argument("--lock", type=Path, required=True, help="the lock file")
+    parser.add_argument("--client-id-file", type=Path)
+    parser.add_argument("--client-secret-file", type=Path)
+    parser.add_argument("--print-allowed", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        lock = FunctionLock.read(given.lock)
+        if not given.print_allowed:
+            lock = register(lock, GlobusRegistry(_client(given)), STUBS)
+            lock.write(given.lock)
+        ids = lock.allowed(STUBS)
+    except (ConfigurationError, globus_sdk.GlobusError) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    sys.stdout.write("".join(f"{function_id}\n" for function_id in ids))
+    return 0
+
+
+def _client(given: Namespace) -> Client:
+    if (given.client_id_file is None) != (given.client_secret_file is None):
+        raise ConfigurationError("give both --client-id-file and --client-secret-file, or neither")
+    return connect(
+        client_id=_secret(given.client_id_file), client_secret=_secret(given.client_secret_file)
+    )
+
+
+def _secret(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""One OpenAI request, carried from Globus Compute to an engine of this site and back.
+
+An engine's answer is an answer whatever its status. Everything else that can go wrong is one of
+the contract's failure codes. Nothing is raised: an exception would reach the gateway as text.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import time
+from pathlib import Path
+
+from compute_functions import errors, instances
+from compute_functions.contract import (
+    ENVELOPE_ALLOWANCE,
+    GLOBUS_PAYLOAD_LIMIT,
+    MAX_UNPACKED,
+    ContractError,
+    EngineAnswer,
+    EngineRequest,
+    FailureCode,
+    InstanceState,
+    JsonObject,
+    SiteFailure,
+    UnsupportedProtocol,
+    packed_size,
+)
+from compute_functions.engine_client import Answer, Call, Engine
+from compute_functions.site import SiteDirectory
+
+REQUEST_HEADERS = frozenset({"accept", "content-type", "traceparent", "tracestate"})
+RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
+#: No caller waits longer than this for one answer (seconds).
+MAX_TIMEOUT_S = 3600.0
+RESULT_LIMIT = GLOBUS_PAYLOAD_LIMIT - ENVELOPE_ALLOWANCE
+
+
+class _Refused(Exception):
+    """Carries a failure to the one place that turns it into a value."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.failure = SiteFailure(code=code, message=message)
+
+
+def run_request(wire: object) -> JsonObject:
+    """Answer one request: the body of the registered function of the same name.
+
+    It runs in a thread of the endpoint's process. A loop of its own costs a millisecond, and a
+    stuck request can neither delay nor break another.
+    """
+    return asyncio.run(answer(wire))
+
+
+async def answer(wire: object) -> JsonObject:
+    """Do what `run_request` does, for callers that have an event loop."""
+    started = time.monotonic()
+    try:
+        return await _answer(wire, started)
+    except _Refused as refused:
+        return refused.failure.to_wire()
+
+
+async def _answer(wire: object, started: float) -> JsonObject:
+    request = _read(wire)
+    registration = _instance_for(request)
+    engine = Engine(endpoint=registration.endpoint, api_key=_key(registration))
+    sent = time.monotonic()
+    said = await _call(engine, request)
+    engine_s = time.monotonic() - sent
+    reply = EngineAnswer(
+        status=said.status,
+        body=said.body,
+        headers={name: said.headers[name] for name in RESPONSE_HEADERS & said.headers.keys()},
+        engine_s=engine_s,
+        site_s=time.monotonic() - started,
+    ).to_wire()
+    _must_fit(reply)
+    return reply
+
+
+def _read(wire: object) -> EngineRequest:
+    try:
+        request = EngineRequest.from_wire(wire)
+    except UnsupportedProtocol as error:
+        raise _Refused(FailureCode.UNSUPPORTED_PROTOCOL, str(error)) from error
+    except ContractError as error:
+        raise _Refused(FailureCode.INVALID_REQUEST, str(error)) from error
+    if request.method != "POST":
+        raise _Refused(FailureCode.INVALID_REQUEST, f"method {request.method!r}, not POST")
+    if not math.isfinite(request.timeout_s) or not 0 < request.timeout_s <= MAX_TIMEOUT_S:
+        raise _Refused(
+            FailureCode.INVALID_REQUEST,
+            f"timeout_s {request.timeout_s!r} is not between 0 and {MAX_TIMEOUT_S:g}",
+        )
+    return request
+
+
+def _instance_for(request: EngineRequest) -> instances.Registration:
+    """Return a ready instance of the model; several share the load by chance."""
+    try:
+        site = SiteDirectory.from_environment(os.environ)
+    except errors.ConfigurationError as error:
+        raise _Refused(FailureCode.SITE_MISCONFIGURED, str(error)) from error
+    known = [
+        found
+        for found in instances.observed(site, time.time())
+        if (found.framework, found.model) == (request.framework, request.model)
+    ]
+    ready = [found for found in known if found.state is InstanceState.READY]
+    if not ready:
+        states = ", ".join(sorted(found.state for found in known)) or "none was started"
+        raise _Refused(
+            FailureCode.MODEL_NOT_RUNNING,
+            f"no ready instance of {request.model} with {request.framework}: {states}",
+        )
+    chosen = random.choice(ready)  # noqa: S311 # it spreads load and protects nothing
+    if request.path not in chosen.paths:
+        raise _Refused(FailureCode.PATH_NOT_ALLOWED, f"{request.path} is not served here")
+    return chosen
+
+
+def _key(registration: instances.Registration) -> str:
+    try:
+        return Path(registration.api_key_file).read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        # The launcher removes the key as the last act of a stop.
+        message = f"the instance of {registration.model} stopped just now"
+        raise _Refused(FailureCode.MODEL_NOT_RUNNING, message) from error
+
+
+async def _call(engine: Engine, request: EngineRequest) -> Answer:
+    allowed = {
+        name.lower(): value
+        for name, value in request.headers.items()
+        if name.lower() in REQUEST_HEADERS
+    }
+    call = Call(
+        path=request.path,
+        body=request.body,
+        headers={"content-type": "application/json", **allowed, "x-request-id": request.request_id},
+        timeout_s=request.timeout_s,
+        max_bytes=MAX_UNPACKED,
+    )
+    try:
+        return await engine.send(call)
+    except errors.EngineTimedOut as error:
+        raise _Refused(FailureCode.ENGINE_TIMEOUT, str(error)) from error
+    except errors.EngineUnreachable as error:
+        raise _Refused(FailureCode.ENGINE_UNREACHABLE, str(error)) from error
+    except errors.AnswerTooLarge as error:
+        raise _Refused(FailureCode.RESPONSE_TOO_LARGE, _too_large(str(error))) from error
+
+
+def _must_fit(reply: JsonObject) -> None:
+    size = packed_size(reply["body"])
+    if size > RESULT_LIMIT:
+        raise _Refused(FailureCode.RESPONSE_TOO_LARGE, _too_large(f"{size} bytes when packed"))
+
+
+def _too_large(size: str) -> str:
+    return (
+        f"the engine's answer is {size}; a Globus Compute result holds {RESULT_LIMIT}. "
+        "Ask for less at once: fewer tokens, fewer choices, fewer inputs."
+    )

@@ -1,0 +1,49 @@
+"""The site's directory: where launchers leave word of their instances and requests find them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from compute_functions.errors import ConfigurationError
+
+VARIABLE = "HOTNODE_SITE_DIR"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteDirectory:
+    """A directory that every host of the site sees and only the service's account may read."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """Return the directory that the endpoint's environment names; there is no default."""
+        value = environment.get(VARIABLE)
+        if not value:
+            raise ConfigurationError(
+                f"{VARIABLE} is not set; it belongs in the endpoint's user_environment.yaml"
+            )
+        return cls(Path(value))
+
+    @property
+    def instances(self) -> Path:
+        """One registration per instance."""
+        return self.root / "instances"
+
+    @property
+    def keys(self) -> Path:
+        """The engines' API keys, one file each."""
+        return self.root / "keys"
+
+    @property
+    def logs(self) -> Path:
+        """What the engines print."""
+        return self.root / "logs"
+
+    def prepare(self) -> None:
+        """Make the folders, closed to everybody else."""
+        for folder in (self.root, self.instances, self.keys, self.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)

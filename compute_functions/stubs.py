@@ -1,0 +1,28 @@
+"""The functions that are registered with Globus Compute: as short as they can be.
+
+Their source text is what the service stores and the endpoint runs, in an empty namespace. So each
+imports what it needs itself, uses built-in names only, and leaves all work to the installed
+package. A changed text is another function with another id, which every endpoint must then allow:
+change the package instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def run_request(wire: dict[str, object]) -> dict[str, object]:
+    """Carry one OpenAI request to an engine of this site."""
+    from compute_functions.run_request import run_request as carry  # noqa: PLC0415
+
+    return carry(wire)
+
+
+def site_status(wire: dict[str, object]) -> dict[str, object]:
+    """Say which model instances this site has."""
+    from compute_functions.instances import site_status as look  # noqa: PLC0415
+
+    return look(wire)
+
+
+STUBS: tuple[Callable[[dict[str, object]], dict[str, object]], ...] = (run_request, site_status)

@@ -1,0 +1,1 @@
+"""Makes the tiny chat model: corpus, tokenizer, training, and the check of its answers."""

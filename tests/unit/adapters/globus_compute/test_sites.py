@@ -1,0 +1,134 @@
+"""Observations of a site: shared, short-lived, and honest about a site that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from compute_functions.contract import (
+    EngineAnswer,
+    FailureCode,
+    Instance,
+    InstanceState,
+    SiteFailure,
+    SiteStatus,
+)
+from resource_server.adapters.globus_compute import GlobusComputeBackend, GlobusComputeSites
+from resource_server.domain import errors
+from resource_server.domain.lifecycle import Observation
+from tests.support.compute_double import STATUS_FUNCTION, ComputeDouble
+
+STATUS = SiteStatus(
+    observed_at=1.0,
+    instances=(
+        Instance(
+            model="m",
+            framework="vllm",
+            state=InstanceState.READY,
+            job_id="1",
+            host="h",
+            started_at=0.0,
+        ),
+    ),
+)
+
+
+@pytest_asyncio.fixture
+async def backend(service: ComputeDouble) -> AsyncIterator[GlobusComputeBackend]:
+    async with GlobusComputeBackend(service.clients, addresses=service.addresses) as backend:
+        yield backend
+
+
+async def observed(service: ComputeDouble, sites: GlobusComputeSites, said: object) -> Observation:
+    """Observe the site, which says this."""
+    service.tasks.clear()
+    asking = asyncio.create_task(sites.observe(service.cluster()))
+    (task_id,) = await service.accepted(1)
+    await service.finish(task_id, said)
+    return await asking
+
+
+async def test_an_observation_serves_everybody_for_a_while(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    sites = GlobusComputeSites(backend)
+    asking = [asyncio.create_task(sites.observe(service.cluster())) for _ in range(10)]
+    ((task_id, argument),) = (await service.accepted(1)).items()
+    await service.finish(task_id, STATUS.to_wire())
+    seen = await asyncio.gather(*asking)
+    again = await sites.observe(service.cluster())
+    assert argument == {"v": 1}
+    assert again.instances == STATUS.instances
+    assert again.observed_at > 1_700_000_000
+    assert all(observation is again for observation in seen)
+    assert list(service.submissions[0]["tasks"]) == [STATUS_FUNCTION]
+    assert len(service.submissions) == 1
+
+
+async def test_an_observation_does_not_serve_for_ever(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    sites = GlobusComputeSites(backend, cache_s=0.0)
+    await observed(service, sites, STATUS.to_wire())
+    changed = await observed(service, sites, SiteStatus(observed_at=2.0).to_wire())
+    assert changed.instances == ()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SiteFailure(code=FailureCode.SITE_MISCONFIGURED, message="no directory").to_wire(),
+        SiteFailure(code=FailureCode.INVALID_REQUEST, message="v is not a number").to_wire(),
+        EngineAnswer(status=200, body=b"").to_wire(),
+        "rubbish",
+    ],
+)
+async def test_a_site_that_cannot_say_is_an_upstream_error(
+    service: ComputeDouble, backend: GlobusComputeBackend, said: object
+) -> None:
+    with pytest.raises(errors.UpstreamError):
+        await observed(service, GlobusComputeSites(backend), said)
+
+
+async def test_a_site_that_failed_is_left_alone_for_a_while(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    sites = GlobusComputeSites(backend, timeout_s=0.2)
+    for _ in range(3):
+        with pytest.raises(errors.BackendTimeout):
+            await sites.observe(service.cluster())
+    assert len(service.submissions) == 1
+
+
+async def test_an_offline_site_gets_no_task(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    service.endpoint_state = "offline"
+    with pytest.raises(errors.BackendUnavailable, match="offline"):
+        await GlobusComputeSites(backend).observe(service.cluster())
+    assert service.submissions == []
+
+
+async def test_who_leaves_costs_the_others_nothing(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    sites = GlobusComputeSites(backend)
+    leaving = asyncio.create_task(sites.observe(service.cluster()))
+    (left,) = await service.accepted(1)
+    staying = asyncio.create_task(sites.observe(service.cluster()))
+    leaving.cancel()
+    tasks = await service.accepted(2)
+    (task_id,) = set(tasks) - {left}
+    await service.finish(task_id, STATUS.to_wire())
+    assert (await staying).instances == STATUS.instances
+
+
+async def test_a_client_without_a_file_is_the_operators_business(
+    service: ComputeDouble, backend: GlobusComputeBackend
+) -> None:
+    with pytest.raises(errors.BackendUnavailable, match="operators"):
+        await GlobusComputeSites(backend).observe(service.cluster(client="unknown"))
+    assert backend.probe() == ()

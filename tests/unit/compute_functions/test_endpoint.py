@@ -1,0 +1,86 @@
+"""The endpoint command's own decisions: status, stale process files, the lock that it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from compute_functions import endpoint as endpoint_module
+from compute_functions.endpoint import Endpoint
+from compute_functions.errors import EndpointFailed
+
+DEAD_PID = 2**22 + 1
+"""Above the kernel's largest process number."""
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Endpoint:
+    folder = tmp_path / "compute" / "site"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("heartbeat_period: 5\n")
+    # An unknown environment ends the agent before it says anything to anybody.
+    environment = {"PATH": os.environ["PATH"], "GLOBUS_SDK_ENVIRONMENT": "nowhere"}
+    return Endpoint(name="site", user_dir=tmp_path / "compute", environment=environment)
+
+
+def test_an_endpoint_that_was_never_started_has_no_id(endpoint: Endpoint) -> None:
+    assert endpoint.status() == endpoint_module.Status(name="site", id="", running=False)
+
+
+@pytest.mark.parametrize(("pid", "running"), [(os.getpid(), True), (DEAD_PID, False)])
+def test_it_runs_if_its_process_lives(endpoint: Endpoint, pid: int, *, running: bool) -> None:
+    (endpoint.folder / "daemon.pid").write_text(f"{pid}\n")
+    (endpoint.folder / "endpoint.json").write_text('{"endpoint_id": "the-id"}')
+
+    status = endpoint.status()
+
+    assert (status.running, status.id) == (running, "the-id")
+
+
+def test_a_process_number_that_nobody_renews_is_another_s_by_now(endpoint: Endpoint) -> None:
+    (endpoint.folder / "daemon.pid").write_text(f"{os.getpid()}\n")
+    long_ago = time.time() - endpoint_module.FRESH_S - 1
+    os.utime(endpoint.folder / "daemon.pid", (long_ago, long_ago))
+
+    assert not endpoint.status().running
+
+
+@pytest.mark.parametrize(
+    ("host", "stays"), [(socket.gethostname(), False), ("another-login-node", True)]
+)
+async def test_only_a_dead_agent_of_this_host_is_cleared_away(
+    endpoint: Endpoint, host: str, *, stays: bool
+) -> None:
+    (endpoint.folder / "daemon.pid").write_text(f"{DEAD_PID}\n")
+    (endpoint.folder / "hotnode.host").write_text(host)
+
+    with pytest.raises(EndpointFailed, match="globus-compute-endpoint start failed"):
+        await endpoint.start()
+
+    assert (endpoint.folder / "daemon.pid").exists() == stays
+    assert (endpoint.folder / "hotnode.host").read_text() == host
+
+
+def test_configuring_without_registered_functions_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["configure", "--name", "site", "--user-dir", str(tmp_path)]
+    arguments += ["--site-dir", str(tmp_path), "--lock", str(tmp_path / "none.json")]
+
+    assert endpoint_module.main(arguments) == 1
+    assert "run python -m compute_functions.register" in capsys.readouterr().err
+
+
+def test_the_status_is_printed_as_json(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        endpoint_module.main(["status", "--name", "site", "--user-dir", str(endpoint.user_dir)])
+        == 0
+    )
+    assert json.loads(capsys.readouterr().out) == {"name": "site", "id": "", "running": False}

@@ -1,0 +1,323 @@
+"""The launcher with a small engine: start, service, every way to fail, and what stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from compute_functions import launcher, processes
+from compute_functions.contract import InstanceState
+from compute_functions.engine_client import Call, Engine
+from compute_functions.errors import AlreadyRunning, ConfigurationError, EngineFailed
+from compute_functions.instances import Registration
+from compute_functions.launcher import Launch
+from tests.support.launches import StateLog, launch, states, write_engine, write_model
+from tests.support.process_table import listener
+
+
+def registered(given: Launch) -> Registration:
+    return Registration.read(given.site.instances / "instance.json")
+
+
+def read(path: str | Path) -> str:
+    return Path(path).read_text()
+
+
+def engine_pid(given: Launch) -> int:
+    return listener(registered(given).endpoint)
+
+
+def assert_nothing_is_left(given: Launch) -> None:
+    assert not Path(registered(given).endpoint).exists()
+    assert not list(given.site.keys.iterdir())
+    assert not [path for path in given.runtime_root.glob("hotnode-*/*") if path.suffix != ".lock"]
+
+
+async def running(given: Launch, stop: asyncio.Event, log: StateLog) -> asyncio.Task[None]:
+    """Start the launcher and wait until the instance is ready."""
+    task = asyncio.create_task(launcher.run(given, stop))
+    waiting = asyncio.create_task(log.until("ready"))
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        waiting.cancel()
+        task.result()
+    await waiting
+    return task
+
+
+async def test_an_instance_goes_from_starting_to_stopped(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        pid = engine_pid(given)
+        stop.set()
+        await task
+
+    assert log.seen == ["starting", "ready", "draining", "stopped"]
+    assert registered(given).state is InstanceState.STOPPED
+    assert processes.started(pid) is None
+    assert_nothing_is_left(given)
+
+
+async def test_a_ready_instance_answers_with_the_registered_key(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        found = registered(given)
+        key_file = Path(found.api_key_file)
+        call = Call(
+            path="/v1/completions", body=b'{"model": "vendor/model"}', timeout_s=10, max_bytes=1000
+        )
+        right = await Engine(endpoint=found.endpoint, api_key=read(key_file)).send(call)
+        wrong = await Engine(endpoint=found.endpoint, api_key="guessed").send(call)
+        modes = [path.stat().st_mode & 0o777 for path in (key_file, Path(found.endpoint).parent)]
+        stop.set()
+        await task
+
+    assert (right.status, wrong.status) == (200, 401)
+    assert modes == [0o600, 0o700]
+    assert found.paths == ("/v1/completions",)
+    assert (found.framework, found.model, found.job_id) == ("small", "vendor/model", "job-1")
+    assert found.host == socket.gethostname()
+    assert processes.lives(found.pid, found.pid_start)
+
+
+async def test_the_heartbeat_goes_on(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        first = registered(given).heartbeat
+        async with asyncio.timeout(30):
+            while registered(given).heartbeat == first:  # noqa: ASYNC110 # it is a file
+                await asyncio.sleep(0.01)
+        stop.set()
+        await task
+
+
+async def test_the_key_is_in_no_argument_and_no_log(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        key = read(registered(given).api_key_file)
+        arguments = read(f"/proc/{engine_pid(given)}/cmdline")
+        stop.set()
+        await task
+
+    assert key
+    assert key not in arguments
+    assert key not in (given.site.logs / "instance.log").read_text()
+    assert key not in (given.site.instances / "instance.json").read_text()
+
+
+async def test_the_engine_gets_no_other_variable_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOBUS_COMPUTE_CLIENT_SECRET", "the site's secret")
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        environment = read(f"/proc/{engine_pid(given)}/environ").split("\0")
+        stop.set()
+        await task
+
+    names = {variable.partition("=")[0] for variable in environment if variable}
+    assert names <= {"PATH", "HOME", "SMALL_ENGINE_KEY", "WHERE", "LC_CTYPE"}
+    assert f"WHERE={Path(registered(given).endpoint).parent}" in environment
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "changes", "reason"),
+    [
+        ("ends-at-once", {}, "ended by itself with status 3"),
+        ("healthy-but-mute", {"start_deadline_s": 1}, "not ready within 1 s"),
+        ("ends-after-start", {}, "ended by itself with status 7"),
+        ("sick-after-start", {}, "3 health probes in a row failed"),
+    ],
+)
+async def test_an_engine_that_fails_is_registered_with_the_reason(
+    tmp_path: Path, behaviour: str, changes: dict[str, float], reason: str
+) -> None:
+    given = launch(tmp_path, behaviour, **changes)
+
+    with pytest.raises(EngineFailed, match=reason):
+        await launcher.run(given, asyncio.Event())
+
+    assert registered(given).state is InstanceState.FAILED
+    assert reason in registered(given).detail
+    assert_nothing_is_left(given)
+
+
+async def test_an_engine_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, "ignores-sigterm", stop_grace_s=0.2), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        pid = engine_pid(given)
+        stop.set()
+        await task
+
+    assert log.seen[-1] == "stopped"
+    assert processes.started(pid) is None
+    assert_nothing_is_left(given)
+
+
+async def test_the_engine_s_workers_end_with_it(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, "has-a-worker"), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        worker = int((given.site.logs / "instance.log").read_text().split()[1])
+        assert processes.started(worker) is not None
+        stop.set()
+        await task
+
+    async with asyncio.timeout(10):
+        # Its parent is gone: the host's first process reaps it when it likes.
+        while processes.started(worker) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stop_during_the_start_is_obeyed(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, "healthy-but-mute"), asyncio.Event()
+    with states() as log:
+        task = asyncio.create_task(launcher.run(given, stop))
+        await log.until("starting")
+        stop.set()
+        await task
+
+    assert log.seen == ["starting", "draining", "stopped"]
+    assert_nothing_is_left(given)
+
+
+async def test_a_second_launcher_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        with pytest.raises(AlreadyRunning):
+            await launcher.run(given, asyncio.Event())
+        assert registered(given).state is InstanceState.READY
+        stop.set()
+        await task
+
+
+async def test_what_a_killed_launcher_left_is_replaced(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    command = [
+        *(sys.executable, "-m", "compute_functions.launcher"),
+        *("--engine", str(write_engine(tmp_path)), "--model", str(write_model(tmp_path))),
+        *("--site-dir", str(given.site.root), "--runtime-dir", str(tmp_path)),
+        *("--name", "instance"),
+    ]
+    with states() as log:
+        first = await asyncio.create_subprocess_exec(
+            *command, stderr=asyncio.subprocess.PIPE, cwd=Path(launcher.__file__).parents[1]
+        )
+        assert first.stderr is not None
+        async with asyncio.timeout(60):
+            while b"instance_ready" not in (line := await first.stderr.readline()):
+                assert line, "the launcher ended"
+        orphan = engine_pid(given)
+        first.kill()
+        await first.communicate()
+        assert registered(given).state is InstanceState.READY
+
+        task = await running(given, stop, log)
+        stop.set()
+        await task
+
+    assert processes.started(orphan) is None, "the engine outlived its launcher"
+    assert_nothing_is_left(given)
+
+
+async def test_the_command_ends_well_on_sigterm(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "compute_functions.launcher"),
+        *("--engine", str(write_engine(tmp_path)), "--model", str(write_model(tmp_path))),
+        *("--site-dir", str(tmp_path / "site"), "--runtime-dir", str(tmp_path)),
+        stderr=asyncio.subprocess.PIPE,
+        cwd=Path(launcher.__file__).parents[1],
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b"instance_ready" not in (line := await process.stderr.readline()):
+            assert line, "the launcher ended"
+        process.send_signal(signal.SIGTERM)
+        said = (await process.communicate())[1]
+
+    assert process.returncode == 0
+    assert b"instance_stopped name=vendor--model" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--api-key", "x"), "--api-key is not the model's to set"),
+        (("--api_key=x",), "--api-key is not the model's to set"),
+        (("--sock", "x"), "--socket is not the model's to set"),
+    ],
+)
+async def test_a_model_cannot_take_over_what_the_launcher_sets(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        await launcher.run(launch(tmp_path, *arguments), asyncio.Event())
+
+
+async def test_a_model_for_another_engine_is_refused(tmp_path: Path) -> None:
+    given = launch(tmp_path)
+    model = dataclasses.replace(given.model, engine="large")
+
+    with pytest.raises(ConfigurationError, match="the model is for 'large', this is 'small'"):
+        await launcher.run(dataclasses.replace(given, model=model), asyncio.Event())
+
+
+async def test_a_model_must_give_what_the_engine_needs(tmp_path: Path) -> None:
+    reason = "without it the engine takes all memory"
+    given = launch(tmp_path, required_arguments={"--memory": reason})
+
+    with pytest.raises(ConfigurationError, match=f"--memory is needed: {reason}"):
+        await launcher.run(given, asyncio.Event())
+
+
+async def test_an_engine_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    command = ["/no/such/engine", "{socket}", "{model}", "{model_path}"]
+
+    with pytest.raises(ConfigurationError, match="no program /no/such/engine"):
+        await launcher.run(launch(tmp_path, command=command), asyncio.Event())
+
+
+async def test_engines_dir_must_be_told_when_the_command_needs_it(tmp_path: Path) -> None:
+    command = ["{engines_dir}/e", "{socket}", "{model}", "{model_path}"]
+
+    with pytest.raises(ConfigurationError, match="HOTNODE_ENGINES_DIR"):
+        await launcher.run(launch(tmp_path, command=command), asyncio.Event())
+
+
+async def test_a_socket_path_that_is_too_long_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    given = dataclasses.replace(launch(tmp_path), runtime_root=tmp_path / ("d" * 100))
+
+    with pytest.raises(ConfigurationError, match="give a shorter --runtime-dir"):
+        await launcher.run(given, asyncio.Event())
+
+
+async def test_a_runtime_folder_that_others_can_enter_is_not_trusted(tmp_path: Path) -> None:
+    (tmp_path / f"hotnode-{os.getuid()}").mkdir(mode=0o777)
+    (tmp_path / f"hotnode-{os.getuid()}").chmod(0o777)
+
+    with pytest.raises(ConfigurationError, match="not a folder that is only ours"):
+        await launcher.run(launch(tmp_path), asyncio.Event())
+
+
+def test_a_wrong_file_ends_the_command_with_status_2(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine, model = write_engine(tmp_path, framework=None), write_model(tmp_path)
+    arguments = ["--engine", str(engine), "--model", str(model), "--site-dir", str(tmp_path)]
+
+    assert launcher.main(arguments) == 2
+    assert "small.yaml, line" in caplog.text

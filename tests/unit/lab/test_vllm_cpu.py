@@ -1,0 +1,159 @@
+"""The installer of vLLM for CPUs: preconditions, the lock, repairs, and when it does nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.vllm_cpu import environment, install, pip, preconditions, repairs
+from lab.vllm_cpu.environment import Environment
+
+FIT = preconditions.Machine(
+    architecture="x86_64",
+    cpu_flags=frozenset({"sse2", "avx2"}),
+    glibc=(2, 28),
+    python=(3, 11),
+    free_gb=10.0,
+)
+
+
+def test_a_fit_machine_has_no_problems() -> None:
+    assert preconditions.problems(FIT) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "remedy"),
+    [
+        ({"architecture": "aarch64"}, "This is aarch64", "Use such a machine"),
+        ({"cpu_flags": frozenset({"sse2"})}, "no AVX2", "Use a machine from"),
+        ({"glibc": (2, 17)}, "here is 2.17", "Use Debian 10"),
+        ({"glibc": ()}, "here is none", "Use Debian 10"),
+        ({"python": (3, 9)}, "here is 3.9", "Start this with such a Python"),
+        ({"free_gb": 1.5}, "here are 1.5 GB", "Make room"),
+    ],
+)
+def test_what_is_missing_is_said_with_its_remedy(
+    change: dict[str, object], says: str, remedy: str
+) -> None:
+    (problem,) = preconditions.problems(dataclasses.replace(FIT, **change))
+
+    assert says in problem
+    assert remedy in problem
+
+
+def test_an_installed_engine_needs_no_more_disk() -> None:
+    assert preconditions.problems(dataclasses.replace(FIT, free_gb=0.1), disk=False) == []
+
+
+def test_this_machine_is_looked_at(tmp_path: Path) -> None:
+    here = preconditions.Machine.here(tmp_path / "not" / "there" / "yet")
+
+    assert here.python == sys.version_info[:2]
+    assert here.free_gb > 0
+    assert here.architecture
+
+
+def test_every_package_is_pinned_with_hashes_and_no_source_is_named() -> None:
+    text = environment.LOCK.read_text()
+    packages = text.replace("\\\n", " ").strip().splitlines()
+
+    assert all("==" in line and "--hash=sha256:" in line for line in packages)
+    assert not any(line.startswith("torch==") for line in packages)
+    assert "://" not in text
+    assert "index" not in {word for line in packages for word in line.split()}
+
+
+def test_the_lock_has_what_its_source_asks_for() -> None:
+    wanted = environment.LOCK.with_suffix(".in").read_text().splitlines()
+    pins = [line for line in wanted if line and not line.startswith("#")]
+
+    assert f"vllm-cpu=={environment.VLLM}" in pins
+    for pin in pins:
+        assert f"{pin} " in environment.LOCK.read_text()
+
+
+def test_an_environment_without_the_stamp_is_not_current(tmp_path: Path) -> None:
+    target = Environment(tmp_path)
+    assert not target.is_current()
+
+    (tmp_path / environment.STAMP).write_text(json.dumps(environment.recipe()))
+    assert target.is_current()
+
+    older = environment.recipe() | {"torch": "torch==2.0.0+cpu"}
+    (tmp_path / environment.STAMP).write_text(json.dumps(older))
+    assert not target.is_current()
+
+
+def test_what_is_installed_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "engine"
+    target.mkdir()
+    (target / environment.STAMP).write_text(json.dumps(environment.recipe()))
+    before = sorted(target.iterdir())
+
+    assert install.main(["--target", str(target)]) == 0
+    assert "is installed in" in capsys.readouterr().out
+    assert sorted(target.iterdir()) == before
+
+
+def test_progress_counts_packages_and_keeps_the_last_lines() -> None:
+    said: list[str] = []
+    progress = pip.Progress(say=said.append, expected=60, every=30)
+
+    for number in range(60):
+        progress.line(f"Collecting package-{number}==1")
+    progress.line("Installing collected packages: many")
+
+    assert [line.strip() for line in said] == [
+        "30 of 60 packages fetched",
+        "60 of 60 packages fetched",
+        "unpacking 60 packages",
+    ]
+    assert len(progress.tail) == pip.KEPT_LINES
+    assert progress.tail[-1].startswith("Installing")
+
+
+def test_pip_s_failure_is_an_error_with_its_last_lines() -> None:
+    progress = pip.Progress(say=print, expected=1)
+
+    with pytest.raises(pip.PipFailed, match="no-such-package"):
+        pip.install(Path(sys.executable), ["--no-index", "no-such-package==1"], progress)
+
+
+def test_the_wheel_finds_itself_under_the_name_vllm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repairs.name_distribution(tmp_path, "0.0.1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert importlib.metadata.version("vllm") == "0.0.1+cpu"
+
+
+@pytest.mark.parametrize(("cuda", "declared"), [("None", ["nms", "qnms"]), ("'13.0'", [])])
+def test_torchvision_finds_its_operators_beside_a_cpu_torch(
+    tmp_path: Path, cuda: str, declared: list[str]
+) -> None:
+    """Run Python with such a `.pth`, a torch that notes what is declared, and a torchvision."""
+    repairs.declare_torchvision_operators(tmp_path)
+    (tmp_path / "torch.py").write_text(
+        "from types import SimpleNamespace\n"
+        "declared = []\n"
+        f"version = SimpleNamespace(cuda={cuda})\n"
+        "library = SimpleNamespace(define=lambda name, _: declared.append(name))\n"
+    )
+    (tmp_path / "torchvision.py").write_text("import torch\nprint(*torch.declared)\n")
+    # `site.addsitedir` reads the `.pth` files of a folder, twice here as in a virtual environment.
+    program = f"import site; [site.addsitedir({str(tmp_path)!r}) for _ in '12']; import torchvision"
+
+    run = subprocess.run(  # noqa: S603 # this very Python
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert run.stdout.split() == [f"torchvision::{name}" for name in declared]

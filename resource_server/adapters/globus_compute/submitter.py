@@ -95,7 +95,7 @@ class Submitter:
             case Fate.REFUSED if group is not None and failure.status in _GONE_OR_NOT_OURS:
                 # The service may have forgotten the group. Without one it shows who is meant.
                 for call in batch.calls:
-                    pass
+                    call.regroup = True
                 self._queue_again(batch.lane, batch.calls)
                 return ""
             case Fate.REFUSED:

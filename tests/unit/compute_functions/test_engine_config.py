@@ -40,7 +40,7 @@ def test_the_engines_of_this_repository_are_valid(file: Path) -> None:
     [
         ({"framework": None}, "framework", "must be a text"),
         ({"framework": ["vllm"]}, "framework", "must be a text"),
-        ({"comand": []}, "comand", "unknown; known are api_key_variable"),
+        ({"commandd": []}, "commandd", "unknown; known are api_key_variable"),
         ({"command": "vllm serve"}, "command", "must be a list"),
         ({"command": ["e", "{model_path}"]}, "command", "lacks {model}, {socket}"),
         ({"command": ["e", "{port}"]}, "command", "unknown {port} in '{port}'; known are"),

@@ -49,6 +49,7 @@ class FailureCode(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
     PATH_NOT_ALLOWED = "path_not_allowed"
     INVALID_REQUEST = "invalid_request"
+    EXPIRED = "expired"
     UNSUPPORTED_PROTOCOL = "unsupported_protocol"
     #: The site's operators must act: HOTNODE_SITE_DIR is not set, or a file is missing.
     SITE_MISCONFIGURED = "site_misconfigured"

@@ -35,6 +35,8 @@ REQUEST_HEADERS = frozenset({"accept", "content-type", "traceparent", "tracestat
 RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
 #: No caller waits longer than this for one answer (seconds).
 MAX_TIMEOUT_S = 3600.0
+#: By so much may the clocks of gateway and site differ (seconds).
+CLOCK_SKEW_S = 60.0
 RESULT_LIMIT = GLOBUS_PAYLOAD_LIMIT - ENVELOPE_ALLOWANCE
 
 
@@ -96,6 +98,9 @@ def _read(wire: object) -> EngineRequest:
             FailureCode.INVALID_REQUEST,
             f"timeout_s {request.timeout_s!r} is not between 0 and {MAX_TIMEOUT_S:g}",
         )
+    if request.expires_at is not None and time.time() > request.expires_at + CLOCK_SKEW_S:
+        # It waited while the endpoint was away, and nobody waits for its answer any more.
+        raise _Refused(FailureCode.EXPIRED, "the request came after its caller's deadline")
     return request
 
 

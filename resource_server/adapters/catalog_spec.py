@@ -83,7 +83,8 @@ class SiteSpec(_Spec):
     access: AccessSpec = AccessSpec()
     frameworks: dict[Name, FrameworkSpec] = Field(min_length=1)
     transports: tuple[Transport, ...] = Field((Transport.TASK,), min_length=1)
-    request_timeout_s: float = Field(600.0, gt=0, le=86_400)
+    # Sites refuse to wait longer.
+    request_timeout_s: float = Field(600.0, gt=0, le=3600)
     globus_compute: GlobusComputeSpec
 
     @field_validator("cluster")

@@ -60,5 +60,7 @@ def _declared_length(exchange: Exchange) -> int:
 
 def _too_large(max_bytes: int) -> errors.PayloadTooLarge:
     return errors.PayloadTooLarge(
-        f"The request's body is larger than {max_bytes} bytes.", limit_bytes=max_bytes
+        f"The request's body is larger than {max_bytes} bytes. Send less at once (shorter prompts, "
+        "smaller images, fewer inputs), or split the work into several requests.",
+        limit_bytes=max_bytes,
     )

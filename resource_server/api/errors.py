@@ -35,8 +35,8 @@ def error_response(error: errors.HotnodeError) -> HttpResponse:
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.UpstreamError):
         _say_whether_to_retry(response, error)
-    if task_id := getattr(error, "task_id", None):
-        response["x-hotnode-globus-task-id"] = task_id
+    if error.task_id:
+        response["x-hotnode-globus-task-id"] = error.task_id
     return response
 
 

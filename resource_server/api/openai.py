@@ -102,6 +102,8 @@ async def _complete(request: GatewayRequest, at: tuple[str, str], route: str) ->
 def _answer_response(request: GatewayRequest, answer: InferenceAnswer) -> HttpResponse:
     """Return the engine's answer unchanged; how it came here stands in headers."""
     response = HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
+    for name, value in answer.headers.items():
+        response[name] = value
     response["x-hotnode-transport"] = answer.transport
     if answer.task_id:
         response["x-hotnode-globus-task-id"] = answer.task_id

@@ -33,6 +33,8 @@ class HotnodeError(Exception):
     code = "error"
     param: str | None = None
     retry_after_s: float | None = None
+    #: The Globus Compute task that the error is about, if one was sent.
+    task_id: str | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or self.__doc__ or "")

@@ -56,7 +56,8 @@ class Hops:
 class InferenceAnswer:
     """The engine's answer, whatever its status, and how it got here.
 
-    `task_id` is the Globus Compute task, where one carried the request.
+    `headers` are those of the engine that a caller can act on, as `retry-after`. `task_id` is the
+    Globus Compute task, where one carried the request.
     """
 
     status: int
@@ -64,4 +65,5 @@ class InferenceAnswer:
     content_type: str
     transport: str
     hops: Hops
+    headers: Mapping[str, str] = field(default_factory=dict)
     task_id: str | None = None

@@ -220,7 +220,7 @@ async def test_a_body_over_ten_megabytes_is_refused_with_the_way_out(running):
     async with running.session() as session, session.post(url, data=BytesIO(body)) as got:
         error = (await got.json())["error"]
     assert (got.status, error["code"]) == (413, "payload_too_large")
-    assert "batch" in error["message"]
+    assert "several requests" in error["message"]
 
 
 @pytest.mark.row("C-57")

@@ -6,7 +6,8 @@ import pytest
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.errors import IdentityServiceUnavailable
 from resource_server.domain.identity import Grant
-from tests.support.gateway import BackendThatEchoes, SiteThatReports, cluster, compose, model
+from tests.support.doubles import BackendThatEchoes
+from tests.support.gateway import SiteThatReports, cluster, compose, model
 from tests.support.served import served
 
 #: Everything that anybody may ask without a token. A new entry is a decision.

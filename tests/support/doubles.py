@@ -17,21 +17,28 @@ from resource_server.domain.inference import Hops, InferenceAnswer, InferenceReq
 
 
 class BackendThatEchoes:
-    """Answers every request with its own body and 200, up to the size that a task carries."""
+    """Answers with the request's own body, up to the size that a task carries.
+
+    The status is 200 unless a test sets another; an `error` is raised instead of an answer.
+    """
 
     def __init__(self) -> None:
         self.asked: list[InferenceRequest] = []
+        self.status = 200
+        self.error: errors.HotnodeError | None = None
 
     async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
         if len(request.body) > GLOBUS_PAYLOAD_LIMIT:
             raise errors.PayloadTooLarge("Send less.", limit_bytes=GLOBUS_PAYLOAD_LIMIT)
         self.asked.append(request)
+        if self.error is not None:
+            raise self.error
         return InferenceAnswer(
-            status=200,
+            status=self.status,
             body=request.body,
             content_type="application/json",
             transport="task",
-            hops=Hops(queue_s=0.001, transport_s=0.4, site_s=0.001, engine_s=0.05),
+            hops=Hops(queue_s=0.001, transport_s=0.2, site_s=0.001, engine_s=0.05),
             task_id=str(uuid.uuid4()),
         )
 

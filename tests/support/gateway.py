@@ -19,8 +19,6 @@ from resource_server.domain.catalog import (
     Model,
     Transport,
 )
-from resource_server.domain.errors import HotnodeError
-from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest
 from resource_server.domain.lifecycle import Observation
 from resource_server.ports import IdentityProvider, InferenceBackend, SiteObserver
 from resource_server.services.catalog import LiveCatalog
@@ -32,30 +30,6 @@ from resource_server.services.readiness import Readiness
 from resource_server.services.tokens import Tokens
 from tests.support.local_globus import GATEWAY_SCOPE, LocalGlobus
 from tests.support.served import served
-
-TASK_ID = "0f0e0d0c-0000-4000-8000-000000000001"
-
-
-class BackendThatEchoes:
-    """Answers every request with its own body, and keeps what it was asked."""
-
-    def __init__(self, *, status: int = 200, error: HotnodeError | None = None) -> None:
-        self.asked: list[InferenceRequest] = []
-        self.status = status
-        self.error = error
-
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
-        self.asked.append(request)
-        if self.error is not None:
-            raise self.error
-        return InferenceAnswer(
-            status=self.status,
-            body=request.body,
-            content_type="application/json",
-            transport="task",
-            hops=Hops(queue_s=0.001, transport_s=0.2, site_s=0.01, engine_s=0.05),
-            task_id=TASK_ID,
-        )
 
 
 class SiteThatReports:

@@ -213,7 +213,7 @@ def _late(call: Call, cluster: Cluster) -> errors.BackendTimeout:
             f"cluster '{cluster.name}'. Try again later."
         )
     message = (
-        f"The cluster '{cluster.name}' did not answer within {waited}. Ask for less at once, or "
-        "use the batch API for long work."
+        f"The cluster '{cluster.name}' did not answer within {waited}. See what it is busy with: "
+        f"GET /resource_server/{cluster.name}/jobs. Ask for less at once, or try again later."
     )
     return about_task(errors.BackendTimeout(message), call.task_id)

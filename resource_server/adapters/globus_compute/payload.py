@@ -41,7 +41,7 @@ async def pack_request(request: EngineRequest) -> Payload:
         raise errors.PayloadTooLarge(
             f"The request takes {size} bytes when packed for the transport 'task', and Globus "
             f"Compute carries {GLOBUS_PAYLOAD_LIMIT} at once. Send a smaller body (smaller "
-            "images, fewer inputs), use the batch API, or a cluster with another transport.",
+            "images, fewer inputs), or split the work into several requests.",
             limit_bytes=GLOBUS_PAYLOAD_LIMIT,
         )
     return Payload(argument=argument, size=size)

@@ -28,6 +28,10 @@ log = structlog.get_logger()
 THREAD_FROM = 64 * 1024
 #: The agent's own code for a return value over Globus Compute's limit.
 RESULT_TOO_LARGE = "MaxResultSizeExceeded"
+#: A header longer than this is no header of an engine (characters).
+HEADER_LENGTH = 200
+#: What an engine says beside its body that a caller can act on.
+PASSED_ON = frozenset({"retry-after"})
 #: So much of a site's traceback goes into the log (characters).
 LOGGED_TEXT = 4000
 
@@ -37,10 +41,13 @@ async def engine_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer
     reply = await _reply(cluster, finished.result)
     if not isinstance(reply, EngineAnswer):
         raise _unexpected(cluster, f"an answer was expected, not {type(reply).__name__}")
+    if not 200 <= reply.status <= 599:  # noqa: PLR2004 # what HTTP knows as final statuses
+        raise _unexpected(cluster, f"an engine answered with status {reply.status}")
     return InferenceAnswer(
         status=reply.status,
         body=reply.body,
-        content_type=reply.headers.get("content-type", "application/json"),
+        content_type=_header(reply, "content-type") or "application/json",
+        headers={name: value for name in PASSED_ON if (value := _header(reply, name))},
         transport="task",
         hops=Hops(
             queue_s=finished.queue_s,
@@ -50,6 +57,12 @@ async def engine_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer
         ),
         task_id=finished.result.task_id,
     )
+
+
+def _header(reply: EngineAnswer, name: str) -> str:
+    """Return a header of the engine, or nothing if it cannot be one: sites are not trusted."""
+    value = reply.headers.get(name, "")
+    return value if value.isascii() and value.isprintable() and len(value) < HEADER_LENGTH else ""
 
 
 async def site_status(cluster: Cluster, finished: Finished) -> SiteStatus:
@@ -116,6 +129,10 @@ _SITE_ERRORS: dict[FailureCode, tuple[type[errors.HotnodeError], str]] = {
     FailureCode.ENGINE_TIMEOUT: (
         errors.BackendTimeout,
         "The model's engine on the cluster '{cluster}' did not answer in time. Ask for less.",
+    ),
+    FailureCode.EXPIRED: (
+        errors.BackendTimeout,
+        "The request reached the cluster '{cluster}' after its time. Try again.",
     ),
     FailureCode.PATH_NOT_ALLOWED: (
         errors.InvalidRequest,

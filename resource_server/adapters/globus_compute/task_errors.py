@@ -10,7 +10,6 @@ E = TypeVar("E", bound=errors.HotnodeError)
 
 
 def about_task(error: E, task_id: str | None) -> E:
-    """Return the error with the attribute `task_id`, which the API reports in a header."""
-    if task_id is not None:
-        vars(error)["task_id"] = task_id  # The domain's classes do not declare the attribute.
+    """Return the error with its task's id, which the API reports in a header."""
+    error.task_id = task_id
     return error

@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from compute_functions.contract import Instance, InstanceState
 from resource_server.domain.catalog import AccessRule, Catalog
+from tests.support.doubles import BackendThatEchoes
 from tests.support.gateway import (
-    BackendThatEchoes,
     SiteThatReports,
     cluster,
     model,

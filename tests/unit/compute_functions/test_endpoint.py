@@ -32,7 +32,9 @@ def test_an_endpoint_that_was_never_started_has_no_id(endpoint: Endpoint) -> Non
     assert endpoint.status() == endpoint_module.Status(name="site", id="", running=False)
 
 
-@pytest.mark.parametrize(("pid", "running"), [(os.getpid(), True), (DEAD_PID, False)])
+@pytest.mark.parametrize(
+    ("pid", "running"), [(os.getpid(), True), (DEAD_PID, False)], ids=["alive", "dead"]
+)
 def test_it_runs_if_its_process_lives(endpoint: Endpoint, pid: int, *, running: bool) -> None:
     (endpoint.folder / "daemon.pid").write_text(f"{pid}\n")
     (endpoint.folder / "endpoint.json").write_text('{"endpoint_id": "the-id"}')

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,14 @@ async def test_the_function_runs_in_a_thread_without_a_loop(site: SiteDirectory)
         wire = await asyncio.to_thread(run_request.run_request, REQUEST.to_wire())
 
     assert wire["kind"] == "answer"
+
+
+async def test_a_request_that_comes_long_after_its_deadline_reaches_no_engine(
+    site: SiteDirectory,
+) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+        now = time.time()
+        assert await failure(expires_at=now - run_request.CLOCK_SKEW_S - 1) is FailureCode.EXPIRED
+        late_by_a_wrong_clock = await ask(expires_at=now - run_request.CLOCK_SKEW_S / 2)
+        assert isinstance(late_by_a_wrong_clock, EngineAnswer)

@@ -108,7 +108,7 @@ def test_progress_counts_packages_and_keeps_the_last_lines() -> None:
     progress = pip.Progress(say=said.append, expected=60, every=30)
 
     for number in range(60):
-        progress.line(f"Collecting package-{number}==1")
+        progress.line(f"{'Collecting' if number % 2 else 'Processing'} package-{number}==1")
     progress.line("Installing collected packages: many")
 
     assert [line.strip() for line in said] == [

@@ -78,7 +78,7 @@ async def test_what_does_not_fit_names_the_limit_and_the_way_out() -> None:
     with pytest.raises(errors.PayloadTooLarge) as caught:
         await pack_request(request(body))
     assert caught.value.limit_bytes == GLOBUS_PAYLOAD_LIMIT
-    for word in ("'task'", str(GLOBUS_PAYLOAD_LIMIT), "smaller", "batch", "another transport"):
+    for word in ("'task'", str(GLOBUS_PAYLOAD_LIMIT), "smaller", "several requests"):
         assert word in caught.value.message
 
 

@@ -56,6 +56,30 @@ async def test_an_answer_arrives_as_the_engine_gave_it() -> None:
     assert (hops.queue_s, hops.transport_s, hops.site_s, hops.engine_s) == (0.5, 1.75, 0.25, 1.0)
 
 
+async def test_the_engine_s_word_on_when_to_come_back_is_passed_on() -> None:
+    headers = {"content-type": "application/json", "retry-after": "7", "server": "uvicorn"}
+    said = EngineAnswer(status=503, body=b"{}", headers=headers)
+    answer = await replies.engine_answer(CLUSTER, finished(said.to_wire()))
+    assert answer.headers == {"retry-after": "7"}
+
+
+@pytest.mark.parametrize("value", ["1\r\nset-cookie: x", "\u00e9", "x" * 1000, "\x00"])
+async def test_what_cannot_be_a_header_is_left_out(value: str) -> None:
+    said = EngineAnswer(
+        status=200, body=b"{}", headers={"content-type": value, "retry-after": value}
+    )
+    answer = await replies.engine_answer(CLUSTER, finished(said.to_wire()))
+    assert answer.content_type == "application/json"
+    assert answer.headers == {}
+
+
+@pytest.mark.parametrize("status", [0, 99, 101, 600, -1, 10**9])
+async def test_a_status_that_http_does_not_know_is_the_site_s_fault(status: int) -> None:
+    said = EngineAnswer(status=status, body=b"{}")
+    with pytest.raises(errors.BackendUnavailable):
+        await replies.engine_answer(CLUSTER, finished(said.to_wire()))
+
+
 async def test_a_large_answer_arrives_as_well() -> None:
     said = EngineAnswer(status=200, body=b"x" * 1_000_000)
     answer = await replies.engine_answer(CLUSTER, finished(said.to_wire(), size=1_000_000))

@@ -20,12 +20,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import openai
 
 from lab import engine
 from lab.login import LoginFailed
 from lab.processes import ProcessFailed
-from lab.question import QUESTION, Answer, ask
+from lab.question import QUESTION, Answer, ask, jobs
 from lab.service import Service, service
 from lab.vllm_cpu import environment, pip
 
@@ -73,6 +74,7 @@ def main() -> int:
         Busy,
         environment.InstallFailed,
         pip.PipFailed,
+        aiohttp.ClientError,
         openai.OpenAIError,
     ) as no:
         print(f"demo: {no}", file=sys.stderr)
@@ -94,6 +96,7 @@ async def _demo(*, stay: bool) -> int:
     async with _everything(progress) as running:
         token = await running.token_of(PERSON)
         progress.say("login", f"{PERSON}, with auth_helper/inference_auth_token.py")
+        progress.say("jobs", await jobs(running.gateway.url, token))
         answer = await asyncio.to_thread(ask, running.base_url, token, engine.MODEL_ID)
         _show(answer)
         if stay and answer.right:
@@ -116,7 +119,10 @@ async def _everything(progress: Progress) -> AsyncIterator[Service]:
         )
         await engine.wait_ready(launcher, site)
         progress.say("engine", f"{engine.MODEL_ID} answers on a private socket")
-        yield running
+        try:
+            yield running
+        finally:
+            launcher.terminate()  # The engine and the endpoint, both slow to end, end together.
 
 
 def _show(answer: Answer) -> None:

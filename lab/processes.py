@@ -69,10 +69,15 @@ class Child:
                 _tail(self.command, f"was not ready within {within_s:.0f} s")
             ) from error
 
-    async def stop(self) -> None:
-        """End the process and everything in its group."""
+    def terminate(self) -> None:
+        """Ask the process to end, and do not wait: whoever runs it will."""
         if self.running:
             self._signal(signal.SIGTERM)
+
+    async def stop(self) -> None:
+        """End the process and everything in its group."""
+        self.terminate()
+        if self.running:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), GRACE_S)
         # Also when the leader has left: it may have left children behind.

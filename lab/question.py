@@ -1,9 +1,10 @@
-"""One question, asked with the unmodified openai SDK, and where its time went."""
+"""What the demo asks: which jobs run, and one question with the unmodified openai SDK."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import aiohttp
 import openai
 
 QUESTION = "What is the capital of Norway?"
@@ -48,6 +49,19 @@ def ask(base_url: str, token: str, model: str) -> Answer:
         transport=response.headers.get("x-hotnode-transport", ""),
         hops=read_server_timing(response.headers.get("server-timing", "")),
     )
+
+
+async def jobs(url: str, token: str) -> str:
+    """Return what runs on the cluster, in words. It is the endpoint's first task, so it is slow."""
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_S)) as session,
+        session.get(
+            f"{url}/resource_server/local/jobs", headers={"Authorization": f"Bearer {token}"}
+        ) as response,
+    ):
+        response.raise_for_status()
+        running = (await response.json())["running"]
+    return ", ".join(f"{job['Models']} is {job['Model State']}" for job in running) or "none"
 
 
 def read_server_timing(header: str) -> dict[str, float]:

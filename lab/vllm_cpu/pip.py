@@ -39,7 +39,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Take one line of pip's output."""
         self.tail = [*self.tail[1 - KEPT_LINES :], text]
-        if text.startswith("Collecting "):
+        if text.startswith(("Collecting ", "Processing ")):
             self.seen += 1
             if self.seen % self.every == 0:
                 self.say(f"      {self.seen} of {self.expected} packages fetched")

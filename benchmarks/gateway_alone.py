@@ -83,9 +83,8 @@ def compare(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         servers |= {name: start(name, port) for name in VARIANTS if name != "engine"}
         for number in range(options.rounds):
             for name, server in servers.items():
-                print(f"\rround {number + 1}: {name:12}", end="", file=sys.stderr, flush=True)
+                print(f"round {number + 1}: {name}", file=sys.stderr, flush=True)
                 rounds[name].append(measure(server, options))
-    print("\r" + " " * 40, end="\r", file=sys.stderr)
     return {name: _medians(results) for name, results in rounds.items()}
 
 

@@ -24,8 +24,8 @@ START_PROBE_EVERY_S = 0.5
 #: A busy engine's health route may be slow; three times in a row is dead (seconds, probes).
 HEALTH_TIMEOUT_S = 10.0
 HEALTH_FAILURES = 3
-#: The first token of a big model waits for kernels to be compiled (seconds).
-PROBE_TIMEOUT_S = 120.0
+#: With the health probe before it this must stay well below the age of a stale registration (s).
+PROBE_TIMEOUT_S = 20.0
 _PROBE_ANSWER_LIMIT = 1_000_000
 
 
@@ -123,8 +123,15 @@ class Attendant:
         return (await self._engine.send(call)).status
 
     def _beat(self) -> None:
+        """Write the registration; a shared disk's bad moment must not end a good engine.
+
+        The next heartbeat writes it again, with the same state.
+        """
         self._registration = replace(self._registration, heartbeat=time.time())
-        self._registration.write(self._site)
+        try:
+            self._registration.write(self._site)
+        except OSError as error:
+            log.warning("registration_unwritten name=%s error=%s", self._registration.name, error)
 
 
 async def _happened(

@@ -69,18 +69,20 @@ def _check(engine: EngineConfig, model: ModelConfig) -> None:
         raise ConfigurationError(
             f"{model.file}: engine: the model is for {model.engine!r}, this is {engine.name!r}"
         )
-    flags = [_flag(argument) for argument in model.arguments if argument.startswith("-")]
+    flags = {_flag(argument) for argument in model.arguments if argument.startswith("-")}
     for flag in flags:
-        # An engine's parser takes any unambiguous beginning of an argument's name for the whole.
-        taken = [name for name in engine.reserved_arguments if name.startswith(flag)]
-        if taken:
-            raise ConfigurationError(
-                f"{model.file}: arguments: {taken[0]} is not the model's to set"
-            )
-    given = {*flags, *(_flag(part) for part in engine.command)}
-    for name, reason in engine.required_arguments.items():
-        if name not in given:
-            raise ConfigurationError(f"{model.file}: arguments: {name} is needed: {reason}")
+        _refuse_reserved(flag, engine, model)
+    given = flags | {_flag(part) for part in engine.command}
+    for name in engine.required_arguments.keys() - given:
+        reason = engine.required_arguments[name]
+        raise ConfigurationError(f"{model.file}: arguments: {name} is needed: {reason}")
+
+
+def _refuse_reserved(flag: str, engine: EngineConfig, model: ModelConfig) -> None:
+    """Refuse a reserved argument, and its beginnings, which an engine takes for the whole."""
+    for name in engine.reserved_arguments:
+        if name.startswith(flag):
+            raise ConfigurationError(f"{model.file}: arguments: {name} is not the model's to set")
 
 
 def _flag(argument: str) -> str:

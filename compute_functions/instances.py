@@ -120,8 +120,8 @@ def observed(site: SiteDirectory, now: float) -> Iterator[Registration]:
             yield Registration.read(path).observed(now)
         except FileNotFoundError:
             continue  # An operator removed it between the listing and the reading.
-        except ConfigurationError as error:
-            log.warning("registration_unreadable", extra={"path": str(path), "error": str(error)})
+        except (ConfigurationError, OSError) as error:
+            log.warning("registration_unreadable path=%s error=%s", path, error)
 
 
 def site_status(wire: object) -> JsonObject:

@@ -20,7 +20,7 @@ import socket
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,10 +113,10 @@ async def _run(
     environment = engine_command.environment(
         launch.engine, launch.model, places, api_key=key, ours=os.environ
     )
-    attendant.move(InstanceState.STARTING)
     log_file = launch.site.logs / f"{launch.name}.log"
     process = await EngineProcess.start(command, environment, log_file)
     try:
+        attendant.move(InstanceState.STARTING)
         await attendant.attend(process, stop)
         await attendant.drain(process)
     except errors.EngineFailed as error:
@@ -140,7 +140,7 @@ def _launch(arguments: Sequence[str] | None) -> Launch:
     parser.add_argument("--site-dir", type=Path, required=True, help="the site's directory")
     parser.add_argument("--engines-dir", type=Path, default=os.environ.get("HOTNODE_ENGINES_DIR"))
     parser.add_argument("--runtime-dir", type=Path, default=tempfile.gettempdir())
-    parser.add_argument("--name", help="the instance's name; by default made of the model's id")
+    parser.add_argument("--name", type=_name, help="by default made of the model's id")
     parser.add_argument("--job-id", default=os.environ.get("SLURM_JOB_ID") or f"pid-{os.getpid()}")
     given = parser.parse_args(arguments)
     model = model_config.load(given.model)
@@ -148,11 +148,18 @@ def _launch(arguments: Sequence[str] | None) -> Launch:
         site=SiteDirectory(given.site_dir),
         engine=engine_config.load(given.engine),
         model=model,
-        name=given.name or re.sub(r"[^A-Za-z0-9.-]+", "--", model.id),
+        name=given.name or _name(re.sub(r"[^A-Za-z0-9]+", "--", model.id).strip("-")),
         job_id=given.job_id,
         engines_dir=given.engines_dir,
         runtime_root=given.runtime_dir,
     )
+
+
+def _name(text: str) -> str:
+    """Return a name that can be a file's, or refuse it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text):
+        raise ArgumentTypeError(f"{text!r} is no name: letters, digits and . _ - only")
+    return text
 
 
 async def _main(launch: Launch) -> None:

@@ -51,8 +51,9 @@ class _Refused(Exception):
 def run_request(wire: object) -> JsonObject:
     """Answer one request: the body of the registered function of the same name.
 
-    It runs in a thread of the endpoint's process. A loop of its own costs a millisecond, and a
-    stuck request can neither delay nor break another.
+    It runs in a thread of the endpoint's process. A loop and a connection of its own cost 1 ms of
+    CPU, against 0.25 ms for the standard library's client, whose timeout counts each read and not
+    the whole. No stuck request can delay or break another.
     """
     return asyncio.run(answer(wire))
 
@@ -135,6 +136,9 @@ def _key(registration: instances.Registration) -> str:
         # The launcher removes the key as the last act of a stop.
         message = f"the instance of {registration.model} stopped just now"
         raise _Refused(FailureCode.MODEL_NOT_RUNNING, message) from error
+    except OSError as error:
+        message = f"the key of {registration.model} cannot be read: {error.strerror}"
+        raise _Refused(FailureCode.SITE_MISCONFIGURED, message) from error
 
 
 async def _call(engine: Engine, request: EngineRequest) -> Answer:

@@ -182,6 +182,22 @@ async def test_registering_again_changes_nothing(site: Site, tmp_path: Path) -> 
     assert {str(UUID(line)) for line in printed.split()} == set(site.functions.values())
 
 
+async def test_the_credential_may_stand_in_files(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--lock", str(tmp_path / "functions.json")]
+    for name in ("id", "secret"):
+        variable = f"GLOBUS_COMPUTE_CLIENT_{name.upper()}"
+        (tmp_path / name).write_text(os.environ[variable] + "\n")
+        monkeypatch.delenv(variable)
+        options += [f"--client-{name}-file", str(tmp_path / name)]
+
+    printed = await command("compute_functions.register", *options)
+
+    assert len(printed.split()) == len(site.functions)
+    assert set(printed.split()).isdisjoint(site.functions.values())
+
+
 async def test_starting_what_runs_is_no_error(site: Site) -> None:
     before = site.endpoint.status()
 

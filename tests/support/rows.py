@@ -13,27 +13,34 @@ RECORD = Path(__file__).parents[2] / ".hotnode" / "rows.json"
 
 
 class RowRecorder:
-    """A pytest plugin that writes down which rows were covered by passing tests."""
+    """A pytest plugin that writes down which rows were covered by passing tests.
+
+    Reports carry the rows, since with several test processes only they reach the one that writes.
+    """
 
     def __init__(self) -> None:
         self._outcomes: dict[str, dict[str, bool]] = defaultdict(dict)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):
-        """Note the outcome of every phase: a test whose set-up failed did not pass."""
+        """Attach a test's rows to each of its reports."""
         report = yield
-        for row in (row for mark in item.iter_markers("row") for row in mark.args):
-            seen = self._outcomes[row].get(item.nodeid, True)
-            if report.when == "call" or report.failed:
-                self._outcomes[row][item.nodeid] = seen and report.passed
-            elif report.skipped:
-                self._outcomes[row][item.nodeid] = False
+        for mark in item.iter_markers("row"):
+            report.user_properties += [("row", row) for row in mark.args]
         return report
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the outcome: a test passed if its call passed and no phase failed."""
+        if report.when != "call" and report.passed:
+            return
+        for row in {row for name, row in report.user_properties if name == "row"}:
+            self._outcomes[row][report.nodeid] = report.passed
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the record of this run."""
-        RECORD.parent.mkdir(parents=True, exist_ok=True)
-        RECORD.write_text(json.dumps(self._outcomes, indent=1), encoding="utf-8")
+        """Write the record of this run, in the process that saw all reports."""
+        if not hasattr(session.config, "workerinput"):
+            RECORD.parent.mkdir(parents=True, exist_ok=True)
+            RECORD.write_text(json.dumps(self._outcomes, indent=1), encoding="utf-8")
 
 
 def main() -> int:

@@ -107,6 +107,16 @@ def test_a_file_that_is_no_registration_is_logged_and_passed_over(
         Registration.read(site.instances / "broken.json")
 
 
+def test_a_registration_that_cannot_be_read_is_logged_and_passed_over(
+    site: SiteDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    registration(site, "/x")
+    (site.instances / "folder.json").mkdir()
+
+    assert len(status().instances) == 1
+    assert "registration_unreadable" in caplog.text
+
+
 def test_without_a_site_directory_the_operators_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     reply = read_reply(instances.site_status({"v": 1}))

@@ -101,6 +101,36 @@ async def test_the_heartbeat_goes_on(tmp_path: Path) -> None:
         await task
 
 
+async def test_a_disk_s_bad_moment_does_not_end_a_good_engine(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    given, stop = launch(tmp_path), asyncio.Event()
+    away = given.site.root / "away"
+    with states() as log:
+        task = await running(given, stop, log)
+        given.site.instances.rename(away)
+        async with asyncio.timeout(30):
+            while "registration_unwritten" not in caplog.text:  # noqa: ASYNC110 # a log
+                await asyncio.sleep(0.01)
+        away.rename(given.site.instances)
+        stop.set()
+        await task
+
+    assert log.seen[-1] == "stopped"
+    assert registered(given).state is InstanceState.STOPPED
+
+
+@pytest.mark.parametrize("name", ["", "../x", ".hidden", "a b", "-x"])
+def test_a_name_that_can_be_no_file_s_is_refused(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--engine", str(write_engine(tmp_path)), "--model", str(write_model(tmp_path))]
+
+    with pytest.raises(SystemExit):
+        launcher.main([*files, "--site-dir", str(tmp_path), f"--name={name}"])
+    assert "is no name" in capsys.readouterr().err
+
+
 async def test_the_key_is_in_no_argument_and_no_log(tmp_path: Path) -> None:
     given, stop = launch(tmp_path), asyncio.Event()
     with states() as log:

@@ -208,6 +208,12 @@ async def test_an_instance_that_stopped_just_now_is_not_running(site: SiteDirect
     assert await failure() is FailureCode.MODEL_NOT_RUNNING
 
 
+async def test_a_key_that_cannot_be_read_is_the_operators_matter(site: SiteDirectory) -> None:
+    registration(site, "/nobody", api_key_file=str(site.root))
+
+    assert await failure() is FailureCode.SITE_MISCONFIGURED
+
+
 async def test_several_instances_share_the_requests(site: SiteDirectory) -> None:
     async with listening(EngineThatRefuses(400)) as one, listening(EngineThatRefuses(500)) as two:
         registration(site, one, name="one")

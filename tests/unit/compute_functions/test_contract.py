@@ -1,0 +1,138 @@
+"""The wire: what one side writes the other reads, and what it does not know it refuses."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compute_functions import contract
+from compute_functions.contract import (
+    ContractError,
+    EngineAnswer,
+    EngineRequest,
+    FailureCode,
+    Instance,
+    InstanceState,
+    SiteFailure,
+    SiteStatus,
+    UnsupportedProtocol,
+    pack,
+    packed_size,
+    read_reply,
+    unpack,
+)
+
+REQUEST = EngineRequest(
+    request_id="r",
+    framework="vllm",
+    model="vendor/model",
+    path="/v1/completions",
+    body=b"{}",
+    timeout_s=1.5,
+    headers={"accept": "text/plain"},
+)
+INSTANCE = Instance(
+    model="vendor/model",
+    framework="vllm",
+    state=InstanceState.READY,
+    job_id="1",
+    host="node",
+    started_at=1.0,
+    detail="",
+)
+REPLIES = (
+    EngineAnswer(status=503, body=b"\xff", headers={"retry-after": "1"}, engine_s=1.0, site_s=2.0),
+    SiteFailure(code=FailureCode.ENGINE_TIMEOUT, message="too late"),
+    SiteStatus(observed_at=2.0, instances=(INSTANCE,)),
+    SiteStatus(observed_at=2.0),
+)
+
+
+def over_the_wire(value: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@given(st.binary(max_size=4096))
+def test_every_body_survives_packing(body: bytes) -> None:
+    packed = over_the_wire(pack(body))
+
+    assert unpack(packed) == body
+    assert packed_size(packed) >= len(next(iter(packed.values())))
+
+
+def test_a_packed_body_is_no_larger_on_the_wire_than_its_size_says() -> None:
+    for body in (b"plain", b'"\\\n' * 300, "größe".encode() * 400):
+        submission = json.dumps(json.dumps({"body": pack(body)}))
+        empty = json.dumps(json.dumps({"body": {"text": ""}}))
+
+        assert len(submission) - len(empty) <= packed_size(pack(body))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        None,
+        {},
+        {"text": 1},
+        {"zlib": "no base64!"},
+        {"zlib": base64.b64encode(b"no zlib").decode()},
+        {"zlib": base64.b64encode(zlib.compress(b"x" * 100)[:-5]).decode()},
+    ],
+)
+def test_a_damaged_body_is_refused(packed: object) -> None:
+    with pytest.raises(ContractError):
+        unpack(packed)
+
+
+def test_a_small_body_that_would_become_huge_is_refused() -> None:
+    bomb = base64.b64encode(zlib.compress(b"\0" * (contract.MAX_UNPACKED + 1))).decode()
+
+    with pytest.raises(ContractError, match="unpacks to more"):
+        unpack({"zlib": bomb})
+
+
+def test_a_request_is_read_as_it_was_written() -> None:
+    assert EngineRequest.from_wire(over_the_wire(REQUEST.to_wire())) == REQUEST
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
+def test_a_reply_is_read_as_it_was_written(reply: Any) -> None:
+    assert read_reply(over_the_wire(reply.to_wire())) == reply
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: type(reply).__name__)
+def test_a_reply_lacks_nothing_and_mistakes_nothing(reply: Any) -> None:
+    wire = reply.to_wire()
+    for field in wire.keys() - {"v"}:
+        for damaged in ({**wire, field: object()}, {k: v for k, v in wire.items() if k != field}):
+            with pytest.raises(ContractError):
+                read_reply(damaged)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(INSTANCE)])
+def test_an_instance_lacks_nothing(field: str) -> None:
+    wire = INSTANCE.to_wire()
+    del wire[field]
+
+    with pytest.raises(ContractError):
+        Instance.from_wire(wire)
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, "1"])
+def test_another_version_has_an_error_of_its_own(version: object) -> None:
+    with pytest.raises(UnsupportedProtocol):
+        EngineRequest.from_wire(REQUEST.to_wire() | {"v": version})
+
+
+@pytest.mark.parametrize("wire", [None, [], "x", 1])
+def test_what_is_no_object_is_refused(wire: object) -> None:
+    for read in (EngineRequest.from_wire, read_reply, Instance.from_wire):
+        with pytest.raises(ContractError):
+            read(wire)

@@ -20,7 +20,12 @@ from typing_extensions import override
 from resource_server.adapters import catalog_files, log
 from resource_server.config import SettingInvalid, Settings, read_client
 from resource_server.domain.errors import CatalogInvalid
-from resource_server.startup import StandInRefused, configure_django, refuse_stand_in
+from resource_server.startup import (
+    StandInRefused,
+    configure_django,
+    refuse_stand_in,
+    spare_the_collector,
+)
 
 #: How long requests under way may take to finish when the server is told to stop (seconds).
 GRACE_S = 30
@@ -90,6 +95,7 @@ class AnnouncedServer(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
+        spare_the_collector()
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         content = json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()})
         draft = self._announcement.with_suffix(".tmp")

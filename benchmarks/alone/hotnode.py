@@ -38,7 +38,7 @@ from resource_server.services.jobs import Jobs
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.tokens import Tokens
-from resource_server.startup import configure_django
+from resource_server.startup import configure_django, spare_the_collector
 
 
 class EveryoneIsKnown:
@@ -134,6 +134,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
         identity, store = EveryoneIsKnown(), OneModel()
         catalog = LiveCatalog(store, store)
         await catalog.start()
+        spare_the_collector()
         yield Gateway(
             catalog=catalog,
             completions=Completions(catalog.current, backend),

@@ -22,7 +22,8 @@ class BearerToken(HttpBearer):
     @override
     async def __call__(self, request: HttpRequest) -> Person:
         """Return the token's holder, or raise `Unauthenticated` or `Forbidden`."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        # Not request.headers: that would parse every header of every request.
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise errors.Unauthenticated(MISSING)
         return await self.authenticate(request, token.strip())

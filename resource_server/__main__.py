@@ -24,6 +24,7 @@ from resource_server.startup import (
     StandInRefused,
     configure_django,
     refuse_stand_in,
+    refuse_unknown_settings,
     spare_the_collector,
 )
 
@@ -153,6 +154,7 @@ def _shown(default: object) -> str:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings of the environment, with those of the command line before them."""
+    refuse_unknown_settings(os.environ)
     given = {
         name: value
         for name in ("host", "port", "catalog_dir", "local_globus")

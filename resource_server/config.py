@@ -23,9 +23,12 @@ class GlobusClient(BaseModel):
 
 def _words(value: object) -> object:
     """Read a comma-separated list."""
-    if isinstance(value, str):
-        return tuple(word.strip() for word in value.split(",") if word.strip())
-    return value
+    if not isinstance(value, str):
+        return value
+    words = tuple(word.strip() for word in value.split(",") if word.strip())
+    if value.strip() and not words:
+        raise ValueError("names nothing")
+    return words
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]

@@ -13,11 +13,13 @@ from resource_server.domain.lifecycle import Observation
 class IdentityProvider(Protocol):
     """Who can say whom a token belongs to."""
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, *, known: bool = False) -> Grant:
         """Return the grant behind a token that passes every check.
 
+        A token that is `known`, because it was good before, does not wait behind new ones.
         Raises `Unauthenticated` for a token that is no good here, `Forbidden` for a person the
-        service does not admit, and `IdentityServiceUnavailable` if nobody could be asked.
+        service does not admit, `IdentityServiceUnavailable` if the provider could not be asked,
+        and `IdentityServiceBusy` if too many others were.
         """
 
     async def available(self) -> bool:

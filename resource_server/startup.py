@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gc
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,23 @@ import django
 from django.conf import settings as django_settings
 
 from resource_server import settings as django_module
-from resource_server.config import Settings
+from resource_server.config import SettingInvalid, Settings
+
+#: Variables with our prefix that belong to the login helper and to a site.
+NOT_OURS = ("HOTNODE_AUTH_", "HOTNODE_SITE_DIR", "HOTNODE_ENGINES_DIR")
+
+
+def refuse_unknown_settings(environ: Mapping[str, str]) -> None:
+    """Raise `SettingInvalid` for a misspelt setting, which would otherwise silently do nothing.
+
+    A policy or a domain that is not applied leaves the gateway open.
+    """
+    known = {f"HOTNODE_{name.upper()}" for name in Settings.model_fields}
+    for name in environ:
+        if name.startswith("HOTNODE_") and name not in known and not name.startswith(NOT_OURS):
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise SettingInvalid(f"{name} is no setting of the gateway{hint}")
 
 
 class StandInRefused(RuntimeError):

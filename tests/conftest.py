@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
 
+from compute_functions.site import VARIABLE, SiteDirectory
 from resource_server.config import Settings
 from resource_server.startup import configure_django
 from tests.support.rows import RowRecorder
@@ -57,3 +58,10 @@ def database(_migrated: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
         for table in (ClusterRow, ModelRow, CatalogVersion):
             table.objects.all().delete()
         yield
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SiteDirectory:
+    """Return a site's directory, as the endpoint's environment would name it."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "site"))
+    return SiteDirectory(tmp_path / "site")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
@@ -13,6 +13,7 @@ from resource_server.adapters.yaml_document import YamlDocument
 from resource_server.domain.errors import CatalogInvalid
 
 SpecT = TypeVar("SpecT", SiteSpec, ModelSpec)
+Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
 _Read: TypeAlias = list[tuple[YamlDocument, SpecT]]
 
 #: The folder in which each kind of document stands.
@@ -21,27 +22,37 @@ FOLDERS: dict[type[SiteSpec | ModelSpec], str] = {SiteSpec: "sites", ModelSpec: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogDocuments:
-    """Every cluster and model that the files describe, checked against each other."""
+    """Every cluster and model that the files describe, checked against each other.
+
+    `lock_files` are the further files that were read.
+    """
 
     sites: tuple[SiteSpec, ...]
     models: tuple[ModelSpec, ...]
+    lock_files: tuple[Path, ...] = ()
 
 
-def fingerprint(directory: Path) -> tuple[tuple[str, int, int], ...]:
-    """Return a value that changes when any file that `read` looks at does."""
+def fingerprint(directory: Path, lock_files: Iterable[Path] = ()) -> Fingerprint:
+    """Return a value that changes when any file that `read` looked at does."""
     paths = [path for folder in FOLDERS.values() for path in _yaml_files(directory, folder)]
-    paths += sorted(directory.glob("sites/*.json"))
+    paths += lock_files
     stats = [(path, path.stat()) for path in paths if path.exists()]
     return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
 def read(directory: Path) -> CatalogDocuments:
     """Return what the files say, or raise `CatalogInvalid` with all their mistakes."""
-    if not directory.is_dir():
-        raise CatalogInvalid((f"{directory}:1: there is no such directory",))
-    problems: list[str] = []
-    sites = _read_specs(directory, SiteSpec, problems)
-    models = _read_specs(directory, ModelSpec, problems)
+    # A folder that is away, as during a remount, must not read as an empty catalog.
+    problems = [
+        f"{directory / folder}:1: there is no such folder"
+        for folder in FOLDERS.values()
+        if not (directory / folder).is_dir()
+    ]
+    lock_files: list[Path] = []
+    sites = _read_specs(directory, SiteSpec, problems, lock_files)
+    models = _read_specs(directory, ModelSpec, problems, lock_files)
+    if not sites and not problems:
+        problems.append(f"{directory / 'sites'}:1: no cluster is described here")
     problems += _repeated(sites, "cluster")
     problems += _repeated(models, "id")
     if not problems:
@@ -49,7 +60,9 @@ def read(directory: Path) -> CatalogDocuments:
     if problems:
         raise CatalogInvalid(tuple(problems))
     return CatalogDocuments(
-        sites=tuple(spec for _, spec in sites), models=tuple(spec for _, spec in models)
+        sites=tuple(spec for _, spec in sites),
+        models=tuple(spec for _, spec in models),
+        lock_files=tuple(lock_files),
     )
 
 
@@ -57,24 +70,26 @@ def _yaml_files(directory: Path, kind: str) -> list[Path]:
     return sorted([*directory.glob(f"{kind}/*.yaml"), *directory.glob(f"{kind}/*.yml")])
 
 
-def _read_specs(directory: Path, spec: type[SpecT], problems: list[str]) -> _Read[SpecT]:
-    """Return every document of one kind that is right, and add what is wrong to `problems`."""
+def _read_specs(
+    directory: Path, spec: type[SpecT], problems: list[str], lock_files: list[Path]
+) -> _Read[SpecT]:
+    """Return the documents of one kind that are right; note what is wrong, and other files."""
     found = []
     for path in _yaml_files(directory, FOLDERS[spec]):
         try:
             document = YamlDocument(path)
-            _resolve_functions_file(document)
+            lock_files += _resolve_functions_file(document)
             found.append((document, document.validate(spec)))
         except CatalogInvalid as invalid:
             problems += invalid.problems
     return found
 
 
-def _resolve_functions_file(document: YamlDocument) -> None:
-    """Replace `functions_file` by the ids in the lock file that `register` wrote."""
+def _resolve_functions_file(document: YamlDocument) -> list[Path]:
+    """Replace `functions_file` by the ids in the lock file that it names; return its path."""
     section = document.values.get("globus_compute")
     if not isinstance(section, dict) or "functions_file" not in section:
-        return
+        return []
     location = ("globus_compute", "functions_file")
     path = document.path.parent / str(section.pop("functions_file"))
     try:
@@ -83,6 +98,7 @@ def _resolve_functions_file(document: YamlDocument) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"{path} is no lock file of registered functions ({type(error).__name__})"
         raise CatalogInvalid((document.problem(location, message),)) from error
+    return [path]
 
 
 def _repeated(specs: _Read[SpecT], field: str) -> list[str]:

@@ -37,6 +37,13 @@ class _Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the JSON of a catalog row, the same for equal documents."""
+        row: dict[str, Any] = self.model_dump(mode="json")
+        if "flags" in row:
+            row["flags"] = sorted(row["flags"])  # A set has no order of its own.
+        return row
+
 
 class AccessSpec(_Spec):
     """Who may use something; empty lists do not restrict."""
@@ -83,8 +90,9 @@ class SiteSpec(_Spec):
     access: AccessSpec = AccessSpec()
     frameworks: dict[Name, FrameworkSpec] = Field(min_length=1)
     transports: tuple[Transport, ...] = Field((Transport.TASK,), min_length=1)
-    # Sites refuse to wait longer.
-    request_timeout_s: float = Field(600.0, gt=0, le=3600)
+    # The openai SDK gives up after 600 s and asks again by itself: answer before that. Sites refuse
+    # to wait longer than an hour.
+    request_timeout_s: float = Field(540.0, gt=0, le=3600)
     globus_compute: GlobusComputeSpec
 
     @field_validator("cluster")

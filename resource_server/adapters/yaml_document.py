@@ -21,8 +21,14 @@ class YamlDocument:
         self._root = _compose(path)
         if not isinstance(self._root, yaml.MappingNode):
             raise CatalogInvalid((f"{path}:1: the file is not a mapping of fields",))
-        self._refuse_duplicates(self._root)
-        self.values: dict[str, Any] = yaml.SafeLoader("").construct_document(self._root)
+        try:
+            self._refuse_duplicates(self._root)
+            self.values: dict[str, Any] = yaml.SafeLoader("").construct_document(self._root)
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+            # A date that is none, a list as a name, a tag of another language, an endless alias.
+            mark = getattr(error, "problem_mark", None)
+            line = mark.line + 1 if mark else 1
+            raise CatalogInvalid((f"{path}:{line}: a value cannot be read: {error}",)) from error
 
     def validate(self, spec: type[SpecT]) -> SpecT:
         """Return the document as `spec`, or raise `CatalogInvalid` with every mistake's place."""
@@ -71,7 +77,7 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise CatalogInvalid((f"{path}:{line}: {error.problem}",)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise CatalogInvalid((f"{path}:1: the file cannot be read: {error}",)) from error
 
 

@@ -74,6 +74,16 @@ class Cluster:
     maintenance: str = ""
     access: AccessRule = AccessRule()
 
+    def framework(self, name: str) -> Framework:
+        """Return one of the frameworks, or raise `FrameworkNotFound`."""
+        framework = self.frameworks.get(name)
+        if framework is None:
+            offered = ", ".join(sorted(self.frameworks))
+            raise errors.FrameworkNotFound(
+                f"The cluster '{self.name}' has no framework '{name}'. It offers: {offered}."
+            )
+        return framework
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
@@ -133,17 +143,6 @@ class Catalog:
                 f"There is no cluster '{name}'. GET /resource_server/list-endpoints names yours."
             )
         return cluster
-
-    def framework(self, cluster_name: str, name: str) -> tuple[Cluster, Framework]:
-        """Return a cluster and one of its frameworks, or raise a `NotFound`."""
-        cluster = self.cluster(cluster_name)
-        framework = cluster.frameworks.get(name)
-        if framework is None:
-            offered = ", ".join(sorted(cluster.frameworks))
-            raise errors.FrameworkNotFound(
-                f"The cluster '{cluster_name}' has no framework '{name}'. It offers: {offered}."
-            )
-        return cluster, framework
 
     def model(self, cluster: Cluster, framework: Framework, model_id: str) -> Model | None:
         """Return the model if it is served there."""

@@ -12,6 +12,7 @@
     │   └── PayloadTooLarge
     ├── UpstreamError              the caller waits, or an operator acts
     │   ├── IdentityServiceUnavailable
+    │   ├── IdentityServiceBusy
     │   ├── ModelNotRunning
     │   ├── BackendUnavailable
     │   ├── BackendTimeout
@@ -133,6 +134,13 @@ class IdentityServiceUnavailable(UpstreamError):
 
     code = "identity_service_unavailable"
     retry_after_s = 10.0
+
+
+class IdentityServiceBusy(UpstreamError):
+    """Too many new tokens are being checked, so yours was not. Try again in a few seconds."""
+
+    code = "identity_service_busy"
+    retry_after_s = 5.0
 
 
 class ModelNotRunning(UpstreamError):

@@ -31,12 +31,16 @@ class LiveCatalog:
 
     async def follow(self, *, every_s: float) -> None:
         """Take up changes for ever. With mistakes in it, the last one serves."""
+        reported: tuple[str, ...] = ()
         while True:
             await asyncio.sleep(every_s)
             try:
                 await self.refresh()
+                reported = ()
             except errors.CatalogInvalid as invalid:
-                log.error("catalog_invalid", extra={"problems": invalid.problems})  # noqa: TRY400 - the problems are the whole story
+                if invalid.problems != reported:
+                    log.error("catalog_invalid", extra={"problems": invalid.problems})  # noqa: TRY400 - the problems are the whole story
+                reported = invalid.problems
             except Exception:
                 log.exception("catalog_refresh_failed")
 

@@ -48,8 +48,9 @@ class Completions:
     async def complete(self, person: Person, request: CompletionRequest) -> InferenceAnswer:
         """Return the engine's answer for a person, or raise a `HotnodeError`."""
         catalog = self._catalog()
-        cluster, framework = catalog.framework(request.cluster, request.framework)
+        cluster = catalog.cluster(request.cluster)
         policy.require_cluster(person, cluster)
+        framework = cluster.framework(request.framework)
         found = catalog.model(cluster, framework, request.model)
         model = policy.require_model(person, found, request.model)
         _admit(request, cluster, framework, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +34,9 @@ class Jobs:
         catalog = self._catalog()
         cluster = catalog.cluster(cluster_name)
         policy.require_cluster(person, cluster)
+        if cluster.maintenance:
+            # The site may be down; what callers need to know is why.
+            return ClusterJobs(cluster=cluster, observed_at=time.time(), instances=())
         observation = await self._sites.observe(cluster)
         visible = {m.id for m in catalog.models.values() if policy.may_use(person, m.access)}
         return ClusterJobs(

@@ -42,15 +42,17 @@ class Models:
     def at(self, person: Person, cluster_name: str, framework_name: str) -> tuple[Model, ...]:
         """Return the models a person may use at one base URL."""
         catalog = self._catalog()
-        cluster, framework = catalog.framework(cluster_name, framework_name)
+        cluster = catalog.cluster(cluster_name)
         policy.require_cluster(person, cluster)
+        framework = cluster.framework(framework_name)
         return _visible(person, catalog.models_at(cluster, framework))
 
     def one(self, person: Person, cluster_name: str, framework_name: str, model_id: str) -> Model:
         """Return one model at one base URL, or raise `ModelNotFound`."""
         catalog = self._catalog()
-        cluster, framework = catalog.framework(cluster_name, framework_name)
+        cluster = catalog.cluster(cluster_name)
         policy.require_cluster(person, cluster)
+        framework = cluster.framework(framework_name)
         return policy.require_model(person, catalog.model(cluster, framework, model_id), model_id)
 
 

@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import F
 
 from resource_server.adapters import catalog_files
-from resource_server.adapters.catalog_files import CatalogDocuments
+from resource_server.adapters.catalog_files import CatalogDocuments, Fingerprint
 from resource_server.adapters.catalog_spec import ModelSpec, SiteSpec
 from resource_server.domain.catalog import Catalog
 from resource_server.store.database import in_database
@@ -45,17 +45,31 @@ class YamlCatalog:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._seen: object = None
+        self._lock_files: tuple[Path, ...] = ()
+        self._taken: Fingerprint | None = None
+        self._candidate: Fingerprint | None = None
 
     async def sync(self) -> bool:
-        """Bring changed files into the store; see `ports.CatalogSource`."""
-        seen = await asyncio.to_thread(catalog_files.fingerprint, self._directory)
-        if seen == self._seen:
+        """Bring changed files into the store; see `ports.CatalogSource`.
+
+        Files that have just changed are left until the next look, and taken if they are the same
+        then: an editor or a copy may be in the middle of one, and half a file may be a right one
+        that lacks its access rule.
+        """
+        seen = await self._fingerprint()
+        if seen == self._taken:
+            return False
+        if self._taken is not None and seen != self._candidate:
+            self._candidate = seen
             return False
         documents = await asyncio.to_thread(catalog_files.read, self._directory)
         changed = await in_database(replace_yaml_rows, documents)
-        self._seen = seen
+        self._lock_files = documents.lock_files
+        self._taken = await self._fingerprint() if self._taken is None else seen
         return changed
+
+    async def _fingerprint(self) -> Fingerprint:
+        return await asyncio.to_thread(catalog_files.fingerprint, self._directory, self._lock_files)
 
 
 @transaction.atomic
@@ -64,8 +78,8 @@ def replace_yaml_rows(documents: CatalogDocuments) -> bool:
 
     Returns whether anything changed. A name that another origin owns is left to it.
     """
-    sites = {spec.cluster: spec.model_dump(mode="json") for spec in documents.sites}
-    models = {spec.id: spec.model_dump(mode="json") for spec in documents.models}
+    sites = {spec.cluster: spec.to_row() for spec in documents.sites}
+    models = {spec.id: spec.to_row() for spec in documents.models}
     changed = _replace(ClusterRow, "name", sites)
     changed |= _replace(ModelRow, "model_id", models)
     if changed:

@@ -22,7 +22,7 @@ PUBLIC = {
 class ProviderThatIsAway:
     """Answers nobody."""
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, *, known: bool = False) -> Grant:
         raise IdentityServiceUnavailable
 
     async def available(self) -> bool:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,11 @@ def live(folder: Path) -> LiveCatalog:
     return LiveCatalog(CatalogTables(), YamlCatalog(folder))
 
 
+async def settled(live: LiveCatalog) -> bool:
+    """Look twice, since a change is taken up only when a second look finds it unchanged."""
+    return any([await live.refresh(), await live.refresh()])
+
+
 async def test_the_files_become_the_catalog(live):
     await live.start()
     catalog = live.current()
@@ -57,21 +64,21 @@ async def test_a_new_file_is_taken_up_and_a_removed_one_let_go(live, folder):
     await live.start()
     (folder / "models/b.yaml").write_text(model("b"))
     (folder / "models/a.yaml").unlink()
-    assert await live.refresh()
+    assert await settled(live)
     assert set(live.current().models) == {"b"}
 
 
 async def test_without_a_change_the_snapshot_stays(live):
     await live.start()
     before = live.current()
-    assert not await live.refresh()
+    assert not await settled(live)
     assert live.current() is before
 
 
 async def test_a_touched_file_that_says_the_same_makes_no_new_version(live, folder):
     await live.start()
     (folder / "models/a.yaml").write_text(model("a") + "# a comment\n")
-    assert not await live.refresh()
+    assert not await settled(live)
 
 
 async def test_a_changed_model_keeps_the_time_it_was_created(live, folder):
@@ -79,7 +86,7 @@ async def test_a_changed_model_keeps_the_time_it_was_created(live, folder):
     created = live.current().models["a"].created
     await sync_to_async(ModelRow.objects.filter(pk="a").update)(created_at="2020-01-01T00:00Z")
     (folder / "models/a.yaml").write_text(model("a", description="new"))
-    await live.refresh()
+    await settled(live)
     assert live.current().models["a"].description == "new"
     assert live.current().models["a"].created < created
 
@@ -88,10 +95,10 @@ async def test_with_mistakes_the_last_good_catalog_serves_and_mending_them_helps
     await live.start()
     (folder / "models/a.yaml").write_text("id: [\n")
     with pytest.raises(CatalogInvalid):
-        await live.refresh()
+        await settled(live)
     assert set(live.current().models) == {"a"}
     (folder / "models/a.yaml").write_text(model("c"))
-    await live.refresh()
+    await settled(live)
     assert set(live.current().models) == {"c"}
 
 
@@ -100,11 +107,52 @@ async def test_rows_of_another_origin_survive_a_reload(live, folder):
     spec = {"id": "x", "deployments": [{"cluster": "local", "framework": "vllm"}]}
     await sync_to_async(ModelRow.objects.create)(model_id="x", origin=Origin.API, spec=spec)
     (folder / "models/b.yaml").write_text(model("b"))
-    await live.refresh()
+    await settled(live)
     assert set(live.current().models) == {"a", "b", "x"}
     (folder / "models/x.yaml").write_text(model("x", description="mine now"))
-    await live.refresh()
+    await settled(live)
     assert live.current().models["x"].description == ""
+
+
+async def test_a_file_that_is_still_being_written_waits(live, folder):
+    await live.start()
+    (folder / "models/a.yaml").write_text(model("half"))
+    assert not await live.refresh()
+    (folder / "models/a.yaml").write_text(model("whole", description="longer"))
+    assert not await live.refresh()
+    assert set(live.current().models) == {"a"}
+    assert await live.refresh()
+    assert set(live.current().models) == {"whole"}
+
+
+@pytest.mark.parametrize("gone", ["sites", "models"])
+async def test_a_folder_that_is_away_is_a_mistake_and_no_empty_catalog(live, folder, gone):
+    await live.start()
+    (folder / gone).rename(folder / "elsewhere")
+    with pytest.raises(CatalogInvalid, match="no such folder"):
+        await settled(live)
+    assert set(live.current().models) == {"a"}
+
+
+async def test_a_changed_lock_file_counts_wherever_it_stands(live, folder, tmp_path_factory):
+    lock = tmp_path_factory.mktemp("locks") / "functions.json"
+
+    def register(last: str) -> None:
+        entry = {"id": f"{ID}{last}"}
+        lock.write_text(
+            json.dumps({"functions": dict.fromkeys(("run_request", "site_status"), entry)})
+        )
+
+    register("8")
+    inline = "  functions: {" + SITE.partition("  functions: {")[2]
+    (folder / "sites/local.yaml").write_text(SITE.replace(inline, f"  functions_file: {lock}\n"))
+    await live.start()
+    await settled(live)
+    register("9")
+    os.utime(lock, ns=(1, 1))
+    await settled(live)
+    functions = live.current().clusters["local"].globus_compute.functions
+    assert functions["run_request"] == f"{ID}9"
 
 
 class TablesThatTell(CatalogTables):

@@ -58,7 +58,7 @@ class IdentityProviderWithPeople:
         self.asked: list[str] = []
         self.away = False
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, *, known: bool = False) -> Grant:
         self.asked.append(token)
         if self.away:
             raise errors.IdentityServiceUnavailable

@@ -44,7 +44,11 @@ class Reply:
 
 
 class GlobusHttp:
-    """Sends requests to Globus. Every failure is `IdentityServiceUnavailable`."""
+    """Sends requests to Globus.
+
+    Every failure is `IdentityServiceUnavailable`, but for a turn that did not come in time:
+    `IdentityServiceBusy`.
+    """
 
     def __init__(self, *, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -83,10 +87,17 @@ class GlobusHttp:
         self, url: str, send: Callable[[], AbstractAsyncContextManager[aiohttp.ClientResponse]]
     ) -> Reply:
         try:
-            async with asyncio.timeout(self._timeout_s), self._turns, send() as response:
+            await asyncio.wait_for(self._turns.acquire(), self._timeout_s)
+        except TimeoutError as error:
+            # Our own queue is no outage of Globus, and must not be taken for one.
+            raise errors.IdentityServiceBusy from error
+        try:
+            async with asyncio.timeout(self._timeout_s), send() as response:
                 body = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _unavailable(url, f"{type(error).__name__}: {error}") from error
+        finally:
+            self._turns.release()
         if (
             response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
             or response.status == HTTPStatus.TOO_MANY_REQUESTS

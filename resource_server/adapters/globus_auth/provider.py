@@ -63,13 +63,17 @@ class GlobusAuth:
         self._auth_url = _base(auth_url, "auth")
         self._groups_url = _base(groups_url, "groups")
         self._clock = clock
-        self._http = GlobusHttp(timeout_s=timeout_s)
+        self._new = GlobusHttp(timeout_s=timeout_s)
+        # Known tokens and the probe have turns of their own: a flood of new tokens, which anybody
+        # can send, must not lock out who was admitted before.
+        self._known = GlobusHttp(timeout_s=timeout_s)
         self._probing = asyncio.Lock()
         self._probed_at: float | None = None
         self._available = False
 
     async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
+        await self._new.__aenter__()
+        await self._known.__aenter__()
         return self
 
     async def __aexit__(
@@ -78,18 +82,20 @@ class GlobusAuth:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._http.__aexit__(kind, error, traceback)
+        await self._known.__aexit__(kind, error, traceback)
+        await self._new.__aexit__(kind, error, traceback)
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, *, known: bool = False) -> Grant:
         """Return the grant behind a token; see the port for what it raises."""
+        http = self._known if known else self._new
         if not _TOKEN.fullmatch(token):
             raise errors.Unauthenticated(introspection.NOT_A_TOKEN)
         try:
-            said = await self._introspect(token)
+            said = await self._introspect(http, token)
             grant = introspection.grant(said, self._requirements, now=self._clock())
             if not self._need_groups:
                 return grant
-            memberships = await self._groups(token)
+            memberships = await self._groups(http, token)
         except Unreadable as error:
             log.error("globus_auth_unreadable", reason=str(error))  # noqa: TRY400 # the reason says it all
             raise errors.IdentityServiceUnavailable from error
@@ -108,18 +114,18 @@ class GlobusAuth:
         url = f"{self._auth_url}/.well-known/openid-configuration"
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
-                return (await self._http.get(url)).ok
-        except (errors.IdentityServiceUnavailable, TimeoutError):
+                return (await self._known.get(url)).ok
+        except (errors.UpstreamError, TimeoutError):
             return False
 
-    async def _introspect(self, token: str) -> object:
+    async def _introspect(self, http: GlobusHttp, token: str) -> object:
         form = {"token": token, "include": "session_info,identity_set_detail"}
         if self._requirements.policies:
             form["authentication_policies"] = ",".join(self._requirements.policies)
         url = f"{self._auth_url}/v2/oauth2/token/introspect"
-        return _accepted(url, await self._http.post(url, form, self._as_gateway))
+        return _accepted(url, await http.post(url, form, self._as_gateway))
 
-    async def _groups(self, token: str) -> frozenset[str]:
+    async def _groups(self, http: GlobusHttp, token: str) -> frozenset[str]:
         """Return the person's groups. The token for Groups serves this one call and is dropped."""
         form = {
             "grant_type": "urn:globus:auth:grant_type:dependent_token",
@@ -127,14 +133,14 @@ class GlobusAuth:
             "scope": groups.SCOPE,
         }
         url = f"{self._auth_url}/v2/oauth2/token"
-        reply = await self._http.post(url, form, self._as_gateway)
+        reply = await http.post(url, form, self._as_gateway)
         if reply.error_code == "invalid_grant":
             raise errors.Unauthenticated(introspection.INACTIVE)
         if reply.error_code == "dependent_consent_required":
             raise errors.Unauthenticated(introspection.CONSENT_MISSING)
         groups_token = groups.dependent_token(_accepted(url, reply))
         url = f"{self._groups_url}/v2/groups/my_groups"
-        return groups.active(_accepted(url, await self._http.get(url, f"Bearer {groups_token}")))
+        return groups.active(_accepted(url, await http.get(url, f"Bearer {groups_token}")))
 
 
 def _base(url: str | None, service: str) -> str:

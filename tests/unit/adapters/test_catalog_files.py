@@ -73,6 +73,10 @@ def test_files_without_mistakes_are_read(catalog):
             "1: cluster: 'v1' is a",
         ),
         ("sites/local.yaml", "cluster: [\n", "sites/local.yaml:2: "),
+        ("sites/local.yaml", "a: 2024-13-45\n", "sites/local.yaml:1: a value cannot be read"),
+        ("sites/local.yaml", "? [a]\n: b\n", "sites/local.yaml:1: a value cannot be read"),
+        ("sites/local.yaml", "a: !!python/none x\n", "sites/local.yaml:1: a value cannot be"),
+        ("sites/local.yaml", "a: &a [*a]\n", "sites/local.yaml:1: "),
         ("sites/local.yaml", "- a\n", "sites/local.yaml:1: the file is not a mapping"),
         (
             "sites/local.yaml",

@@ -50,6 +50,7 @@ def test_no_secret_has_a_default():
         {"port": 65536},
         {"log_format": "xml"},
         {"unknown": 1},
+        {"globus_policies": ","},
     ],
 )
 def test_what_is_wrong_is_refused(values, change):

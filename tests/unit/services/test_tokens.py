@@ -36,7 +36,7 @@ class ProviderThatCounts:
         self.gate.set()
         self.lifetime_s = 172_800.0
 
-    async def identify(self, token: str) -> Grant:
+    async def identify(self, token: str, *, known: bool = False) -> Grant:
         self.questions.append(token)
         await self.gate.wait()
         if self.error is not None:
@@ -159,3 +159,53 @@ async def test_the_cache_forgets_the_oldest_beyond_its_capacity(tokens, provider
     await tokens.authenticate("d")
     await tokens.authenticate("a")
     assert provider.questions == ["a", "b", "c", "d", "a"]
+
+
+async def test_refusals_of_invented_tokens_push_out_no_grant(tokens, provider):
+    await tokens.authenticate("good")
+    provider.error = errors.Unauthenticated("not active")
+    for number in range(10):
+        with pytest.raises(errors.Unauthenticated):
+            await tokens.authenticate(f"invented-{number}")
+    assert await tokens.authenticate("good") == ALICE
+
+
+async def test_our_own_congestion_lengthens_no_grant(tokens, provider, clock):
+    await tokens.authenticate("t")
+    provider.error = errors.IdentityServiceBusy()
+    clock.now += 601
+    with pytest.raises(errors.IdentityServiceBusy):
+        await tokens.authenticate("t")
+
+
+async def test_a_grant_that_is_refused_at_its_next_check_is_gone(tokens, provider, clock):
+    await tokens.authenticate("t")
+    clock.now += 601
+    provider.error = errors.Unauthenticated("revoked")
+    with pytest.raises(errors.Unauthenticated, match="revoked"):
+        await tokens.authenticate("t")
+    provider.error = errors.IdentityServiceUnavailable()
+    clock.now += REFUSAL_TTL_S + 1
+    with pytest.raises(errors.IdentityServiceUnavailable):
+        await tokens.authenticate("t")
+
+
+async def test_too_many_new_tokens_at_once_are_told_to_come_back(tokens, provider, monkeypatch):
+    await tokens.authenticate("known")
+    monkeypatch.setattr("resource_server.services.tokens.ASKING_AT_ONCE", 2)
+    provider.gate.clear()
+    waiting = [asyncio.create_task(tokens.authenticate(name)) for name in "ab"]
+    await asyncio.sleep(0)
+    with pytest.raises(errors.IdentityServiceBusy):
+        await tokens.authenticate("c")
+    assert await tokens.authenticate("known") == ALICE
+    provider.gate.set()
+    assert await asyncio.gather(*waiting) == [ALICE] * 2
+
+
+async def test_a_refusal_keeps_when_to_come_back(tokens, provider):
+    provider.error = errors.IdentityServiceUnavailable()
+    provider.error.retry_after_s = 45
+    with pytest.raises(errors.IdentityServiceUnavailable) as refused:
+        await tokens.authenticate("t")
+    assert refused.value.retry_after_s == 45

@@ -92,7 +92,10 @@ class Settings(BaseSettings):
         600.0, gt=0, le=600, description="Seconds for which a verified token is not asked again."
     )
     max_body_bytes: int = Field(
-        10_000_000, gt=0, description="Largest request body accepted, in bytes."
+        10_000_000,
+        gt=0,
+        le=256 * 1024 * 1024,
+        description="Largest request body accepted, in bytes; 256 MiB at the most.",
     )
     site_status_cache_s: float = Field(
         15.0, gt=0, description="Seconds for which a site's report of its instances is reused."

@@ -17,6 +17,10 @@ _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _END = object()
 
 
+class EngineResponse(HttpResponse):
+    """An engine's answer: the caller gets it as it is, also when it is a page about an error."""
+
+
 async def send_answer(exchange: Exchange, response: HttpResponseBase) -> None:
     """Send the response; its stream is closed in any case before this returns or raises."""
     if isinstance(response, StreamingHttpResponse):

@@ -91,6 +91,11 @@ class Exchange:
         self._write_line(self._outcome(error))
         return forgiven
 
+    @property
+    def client_gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._gone is not None
+
     async def receive(self) -> Message:
         """Return the next part of the body.
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, MutableMapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
-from typing import IO, Any
+from typing import Any
 
 import structlog
-from django.core.exceptions import RequestAborted
+from django.conf import settings
+from django.core.exceptions import DisallowedHost, RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch, set_script_prefix, set_urlconf
+from django.urls import Resolver404, ResolverMatch, set_script_prefix, set_urlconf
 from structlog.typing import FilteringBoundLogger
 from typing_extensions import override
 
 from resource_server.api import refusals
-from resource_server.api.answer import send_answer
-from resource_server.api.body import read_body
+from resource_server.api.answer import EngineResponse, send_answer
+from resource_server.api.body import ALL_BODIES_BYTES, BODY_TIMEOUT_S, Bodies
 from resource_server.api.exchange import Exchange, Receive, Send
 from resource_server.api.request import LeanRequest
 from resource_server.api.views import AsyncView, find_view, make_async
@@ -26,7 +28,11 @@ from resource_server.domain import errors
 
 #: Seconds for which a client may neither send its body nor read its answer.
 STALL_TIMEOUT_S = 60.0
+#: Seconds for which a server that stops waits for a client to read that it does.
+FAREWELL_S = 1.0
 _HOSTS_REMEMBERED = 1000
+#: Characters of a foreign host that the log shows.
+_HOST_SHOWN = 255
 
 
 class LeanHandler(ASGIHandler):
@@ -39,8 +45,11 @@ class LeanHandler(ASGIHandler):
       code that uses the ORM calls `store.database.in_database`.
     - A synchronous view runs in a thread of its own, whose database connections are closed.
     - A client that leaves cancels the view; the response's stream is closed in the same task.
-    - A body has a limit, and has to keep arriving.
-    - The header `Host` is always checked.
+    - The header `Host` is always checked, and before the body is read; so is whether there is
+      such a URL.
+    - A body has a limit, has to keep arriving, and has to be here in the end; all bodies together
+      have a limit too (see `Bodies`).
+    - A server that stops answers the requests that it cuts short with 503.
     - Every response carries `x-request-id`, and every request writes one line to the log.
     - What would be an HTML page about an error is rendered by `error_response` instead.
 
@@ -55,9 +64,13 @@ class LeanHandler(ASGIHandler):
         max_body_bytes: int,
         error_response: Callable[[errors.HotnodeError], HttpResponse],
         stall_timeout_s: float = STALL_TIMEOUT_S,
+        body_timeout_s: float = BODY_TIMEOUT_S,
+        all_bodies_bytes: int = ALL_BODIES_BYTES,
     ) -> None:
         super().__init__()
-        self._max_body_bytes = max_body_bytes
+        self._bodies = Bodies(
+            max_bytes=max_body_bytes, timeout_s=body_timeout_s, all_bytes=all_bodies_bytes
+        )
         self._error_response = error_response
         self._stall_timeout_s = stall_timeout_s
         self._views: dict[Callable[..., Any], AsyncView] = {}
@@ -77,6 +90,9 @@ class LeanHandler(ASGIHandler):
                 await self._serve(exchange)
             except RequestAborted:
                 return  # the client left before its body was here
+            except asyncio.CancelledError:
+                await self._say_farewell(exchange)
+                raise
             except Exception as problem:
                 if exchange.started:
                     # The server logs it and cuts the connection: nobody takes this for an answer.
@@ -98,8 +114,7 @@ class LeanHandler(ASGIHandler):
 
     @override
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """Return the view for a request; raises `DisallowedHost` for a host that is not ours."""
-        self._admit_host(request)
+        """Return the view for a request, or raise Django's `Resolver404`."""
         if hasattr(request, "urlconf"):
             return super().resolve_request(request)
         match = request.resolver_match = find_view(request.path_info)
@@ -113,21 +128,55 @@ class LeanHandler(ASGIHandler):
             made = self._views[view] = make_async(super().make_view_atomic(view))
         return made
 
-    def _admit_host(self, request: HttpRequest) -> None:
+    def _admit_host(self, request: LeanRequest) -> None:
         hosts = (request.META.get("HTTP_HOST"), request.META.get("HTTP_X_FORWARDED_HOST"))
         if hosts in self._admitted:
             return
-        request.get_host()
+        try:
+            request.get_host()
+        except DisallowedHost as error:
+            request.log_fields["refused_host"] = (hosts[0] or "")[:_HOST_SHOWN]
+            raise refusals.ForeignHost from error
         if len(self._admitted) < _HOSTS_REMEMBERED:
             self._admitted.add(hosts)
 
     async def _serve(self, exchange: Exchange) -> None:
-        with closing(await read_body(exchange, max_bytes=self._max_body_bytes)) as body:
-            if prefix := get_script_prefix(exchange.scope):
-                set_script_prefix(prefix)
-            with closing(_request(exchange, body)) as request:
-                response = await self.get_response_async(request)
-                await send_answer(exchange, self._in_envelope(request, response))
+        if prefix := get_script_prefix(exchange.scope):
+            set_script_prefix(prefix)
+        with closing(_request(exchange)) as request:
+            self._admit_host(request)
+            if not self._may_have_view(request):
+                await self._answer(exchange, request)
+                return
+            async with self._bodies.read(exchange) as body:
+                request.take_body(body)
+                await self._answer(exchange, request)
+
+    async def _answer(self, exchange: Exchange, request: LeanRequest) -> None:
+        response = await self.get_response_async(request)
+        await send_answer(exchange, self._in_envelope(request, response))
+
+    def _may_have_view(self, request: LeanRequest) -> bool:
+        """Tell whether the body is worth reading."""
+        try:
+            self.resolve_request(request)
+        except Resolver404:
+            # A middleware may know another URLconf.
+            return bool(settings.MIDDLEWARE)
+        return True
+
+    async def _say_farewell(self, exchange: Exchange) -> None:
+        """Tell a client that still waits that the server stops.
+
+        The server cancelled the task once, which does not keep it from sending this.
+        """
+        if exchange.started or exchange.client_gone:
+            return
+        response = self._error_response(refusals.ServerStopping())
+        response.headers["Connection"] = "close"
+        with suppress(TimeoutError):  # the client does not read, and the server does not wait
+            async with asyncio.timeout(FAREWELL_S):
+                await send_answer(exchange, response)
 
     def _refusal(self, problem: Exception) -> HttpResponse:
         """Return the answer to a request that no view could answer."""
@@ -150,6 +199,8 @@ class LeanHandler(ASGIHandler):
         page = response.headers.get("Content-Type", "").startswith("text/html")
         if response.status_code < HTTPStatus.BAD_REQUEST or not page or response.streaming:
             return response
+        if isinstance(response, EngineResponse):
+            return response
         error = refusals.for_status(response.status_code, method=request.method, path=request.path)
         rendered = self._error_response(error)
         rendered.status_code = response.status_code
@@ -158,8 +209,8 @@ class LeanHandler(ASGIHandler):
         return rendered
 
 
-def _request(exchange: Exchange, body: IO[bytes]) -> LeanRequest:
+def _request(exchange: Exchange) -> LeanRequest:
     try:
-        return LeanRequest(exchange, body)
+        return LeanRequest(exchange)
     except UnicodeDecodeError as error:
         raise errors.InvalidRequest("The URL's query is not UTF-8.") from error

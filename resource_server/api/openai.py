@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 from ninja import Router
 
+from resource_server.api.answer import EngineResponse
 from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
 from resource_server.api.control import read_control
 from resource_server.domain.catalog import Model
@@ -81,7 +82,10 @@ def model_object(model: Model) -> dict[str, Any]:
 async def _complete(request: GatewayRequest, at: tuple[str, str], route: str) -> HttpResponse:
     cluster, framework = at
     control = read_control(request.body)
-    request.log_fields |= {"cluster": cluster, "framework": framework, "model": control.model}
+    request.log_fields |= {"cluster": cluster, "framework": framework}
+    if control.model in gateway_of(request).catalog.current().models:
+        # Only a name that is one: anything may stand there, a prompt too.
+        request.log_fields["model"] = control.model
     answer = await gateway_of(request).completions.complete(
         request.auth,
         CompletionRequest(
@@ -101,7 +105,7 @@ async def _complete(request: GatewayRequest, at: tuple[str, str], route: str) ->
 
 def _answer_response(request: GatewayRequest, answer: InferenceAnswer) -> HttpResponse:
     """Return the engine's answer unchanged; how it came here stands in headers."""
-    response = HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
+    response = EngineResponse(answer.body, status=answer.status, content_type=answer.content_type)
     for name, value in answer.headers.items():
         response[name] = value
     response["x-hotnode-transport"] = answer.transport

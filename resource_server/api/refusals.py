@@ -11,6 +11,27 @@ class BodyStalled(errors.CallerError):
     code = "request_timeout"
 
 
+class BodyTooSlow(BodyStalled):
+    """The request's body took too long to arrive. Send less, or over a faster connection."""
+
+
+class TooManyBodies(errors.UpstreamError):
+    """The service is receiving as much as it can hold. Send the request again in a few seconds."""
+
+    code = "service_busy"
+    retry_after_s = 5.0
+
+
+class ServerStopping(errors.UpstreamError):
+    """The service stopped before this request was answered. It may have reached the model."""
+
+    code = "server_stopping"
+
+
+class ForeignHost(errors.InvalidRequest):
+    """The header Host names a host that this service does not answer for."""
+
+
 class MethodNotAllowed(errors.CallerError):
     """This URL does not take this method; the header `Allow` names those it takes."""
 

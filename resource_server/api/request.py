@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import IO, Any
+from io import BytesIO
+from typing import IO, Any, BinaryIO, cast
 
 from django.core.handlers.asgi import ASGIRequest
 
@@ -16,19 +17,24 @@ _IN_META = {"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"}
 class LeanRequest(ASGIRequest):
     """A request that knows its id and when it came (by `time.perf_counter`).
 
-    What a view puts into `log_fields` stands in the request's line in the log.
+    What a view puts into `log_fields` stands in the request's line in the log. It has no body
+    before `take_body`.
     """
 
     _set_content_type_params: Callable[[dict[str, Any]], None]
 
-    def __init__(self, exchange: Exchange, body: IO[bytes]) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         # The base class spends half its time on the names of headers, which are always the same.
-        super().__init__({**exchange.scope, "headers": ()}, body)
+        super().__init__({**exchange.scope, "headers": ()}, BytesIO())
         self.scope = exchange.scope
         self._read_headers()
         self.request_id = exchange.request_id
         self.received_at = exchange.received_at
         self.log_fields = exchange.log_fields
+
+    def take_body(self, body: IO[bytes]) -> None:
+        """Let views read this body."""
+        self._stream = cast("BinaryIO", body)
 
     def _read_headers(self) -> None:
         """Put the headers into `META`, as the base class does."""

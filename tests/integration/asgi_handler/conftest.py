@@ -77,7 +77,15 @@ def stall_timeout_s() -> float:
 
 
 @pytest.fixture
-async def front(views: Views, stall_timeout_s: float) -> AsyncIterator[Front]:
+def limits() -> dict[str, float]:
+    """Return what else the handler is told."""
+    return {}
+
+
+@pytest.fixture
+async def front(
+    views: Views, stall_timeout_s: float, limits: dict[str, Any]
+) -> AsyncIterator[Front]:
     """Start the server."""
     log = Log()
     with capture_logs([log]):
@@ -85,6 +93,7 @@ async def front(views: Views, stall_timeout_s: float) -> AsyncIterator[Front]:
             max_body_bytes=MAX_BODY_BYTES,
             error_response=error_response,
             stall_timeout_s=stall_timeout_s,
+            **limits,
         )
         async with (
             served(handler) as port,

@@ -88,10 +88,13 @@ async def test_another_method_is_an_envelope_that_names_the_allowed_ones(front):
         assert (await error_of(response)).code == "method_not_allowed"
 
 
-async def test_another_host_is_refused(front):
+async def test_another_host_is_refused_in_one_line(front, caplog):
     async with front.client.get("host", headers={"Host": "elsewhere.example"}) as response:
         assert response.status == 400
         assert (await error_of(response)).code == "invalid_request"
+    (event,) = front.log.events
+    assert (event["status"], event["refused_host"]) == (400, "elsewhere.example")
+    assert not caplog.records
 
 
 async def test_a_urlconf_that_cannot_be_read_is_an_envelope(front, settings):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from io import BytesIO
 
@@ -78,3 +79,57 @@ async def test_a_client_that_leaves_while_it_sends_reaches_no_view(front, caplog
     line = await front.log.line_of("/echo")
     assert (line["status"], line["client"]) == (499, "left")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("limits", [{"body_timeout_s": 0.2}])
+async def test_a_body_that_trickles_is_given_up_in_the_end(limits, front):
+    async with await front.connect() as client:
+        await client.send("POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 10", b"half")
+        status, headers, body = await client.response()
+        assert (status, headers["connection"]) == (408, "close")
+        assert b"took too long" in body
+    assert [line["status"] for line in front.log.lines()] == [408]
+
+
+@pytest.mark.parametrize(("path", "status"), [("nowhere", 404), ("api/nowhere", 404)])
+async def test_nobody_reads_a_body_for_a_url_that_is_not(front, path, status):
+    async with await front.connect() as client:
+        await client.send(f"POST /{path} HTTP/1.1\nHost: localhost\nContent-Length: 100000")
+        assert (await client.response())[0] == status
+        await client.send_bytes(bytes(100_000))
+        await client.send("GET /plain HTTP/1.1\nHost: localhost")
+        assert (await client.response())[2] == b"plain"
+
+
+async def test_nobody_reads_a_body_for_another_host(front):
+    async with await front.connect() as client:
+        await client.send("POST /echo HTTP/1.1\nHost: evil.example\nContent-Length: 100000")
+        assert (await client.response())[0] == 400
+
+
+@pytest.mark.parametrize("limits", [{"all_bodies_bytes": 1000}])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_all_bodies_together_have_a_limit(limits, front, views, chunked):
+    first = asyncio.create_task(front.client.post("wait", data=bytes(900)))
+    await views.expect("waiting")
+    second = parts(100, 1) if chunked else bytes(101)
+    async with front.client.post("echo", data=second) as response:
+        assert response.status == 503
+        assert (await response.json())["error"]["code"] == "service_busy"
+        assert response.headers["Retry-After"] == "5"
+        assert response.headers["x-should-retry"] == "true"
+    async with front.client.post("echo", data=bytes(100)) as response:
+        assert response.status == 200
+    views.release.set()
+    assert (await first).status == 200
+    for _ in range(2):  # nothing is taken any more, and what was refused took nothing
+        async with front.client.post("echo", data=parts(500, 500)) as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("limits", [{"all_bodies_bytes": 1000}])
+async def test_a_declared_length_takes_nothing_from_others(limits, front):
+    async with await front.connect() as client:
+        await client.send("POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 1000", b"x")
+        async with front.client.post("echo", data=bytes(999)) as response:
+            assert response.status == 200

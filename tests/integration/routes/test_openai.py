@@ -114,6 +114,15 @@ async def test_a_timeout_is_not_repeated_by_clients(service):
     assert headers["x-should-retry"] == "false"
 
 
+async def test_what_may_already_run_is_not_announced_as_worth_repeating(service):
+    service.backend.error = errors.BackendUnavailable("It may still run.")
+    service.backend.error.retry_after_s = None
+    status, headers, _ = await post(service, BODY)
+    assert status == 503
+    assert headers["x-should-retry"] == "false"
+    assert "Retry-After" not in headers
+
+
 @pytest.mark.parametrize("model_id", ["open/chat", "open%2Fchat"])
 async def test_a_model_is_described_under_either_form_of_its_id(service, model_id):
     path = f"{BASE}/models/{model_id}"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resource_server.api.control import read_control
+from resource_server.api.control import MAX_FIELDS, MAX_MODEL_CHARS, read_control
 from resource_server.domain import errors
 
 
@@ -41,9 +41,48 @@ def test_an_escaped_field_name_is_the_field():
         (b'{"model": null}', "model"),
         (b'{"model": "m", "stream": "yes"}', "stream"),
         (b'{"model": "m", "stream": 1}', "stream"),
+        (b'{"model": "m", "stream": "\xff"}', "stream"),
+        (b'{"model": "m", "\xff": 1}', None),
+        (b'{"model": "\\ud800"}', None),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_field(body, param):
     with pytest.raises(errors.InvalidRequest) as refused:
         read_control(body)
     assert refused.value.param == param
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused():
+    deep = b"[" * 100_000 + b"]" * 100_000
+    with pytest.raises(errors.InvalidRequest, match="nested too deeply"):
+        read_control(b'{"model": "m", "messages": %s}' % deep)
+
+
+def body_of(fields: int) -> bytes:
+    return b'{"model": "m", %s}' % b", ".join(b'"%d": 1' % number for number in range(fields - 1))
+
+
+def test_a_body_has_no_more_fields_than_the_limit():
+    assert len(read_control(body_of(MAX_FIELDS)).fields) == MAX_FIELDS
+    with pytest.raises(errors.InvalidRequest, match=str(MAX_FIELDS)):
+        read_control(body_of(MAX_FIELDS + 1))
+
+
+def test_what_comes_after_too_many_fields_is_not_read():
+    with pytest.raises(errors.InvalidRequest, match=str(MAX_FIELDS)):
+        read_control(body_of(MAX_FIELDS + 1).removesuffix(b"}") + b" no JSON")
+
+
+def test_fields_below_the_first_level_are_not_counted():
+    inner = body_of(MAX_FIELDS + 1)
+    control = read_control(b'{"model": "m", "metadata": %s}' % inner)
+    assert (control.model, control.fields) == ("m", {"model", "metadata"})
+
+
+def test_a_name_longer_than_any_model_is_refused_and_not_repeated():
+    longest = "m" * MAX_MODEL_CHARS
+    assert read_control(json.dumps({"model": longest}).encode()).model == longest
+    with pytest.raises(errors.InvalidRequest) as refused:
+        read_control(json.dumps({"model": longest + "m"}).encode())
+    assert refused.value.param == "model"
+    assert longest not in refused.value.message

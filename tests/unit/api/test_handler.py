@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from io import BytesIO
 from typing import Any
@@ -13,10 +14,11 @@ from django.utils.decorators import async_only_middleware
 from structlog import get_logger
 from structlog.testing import capture_logs
 
-from resource_server.api.body import MEMORY_BYTES, read_body
+from resource_server.api.answer import EngineResponse
+from resource_server.api.body import MEMORY_BYTES, Bodies
 from resource_server.api.errors import error_response
 from resource_server.api.exchange import WATCH_AFTER_S, Exchange
-from resource_server.api.handler import LeanHandler
+from resource_server.api.handler import FAREWELL_S, LeanHandler
 from resource_server.api.request import LeanRequest
 
 
@@ -106,6 +108,39 @@ class ServerSide:
         return b"".join(message.get("body", b"") for message in self.sent).decode()
 
 
+class ClientDoesNotRead(ServerSide):
+    """The connection takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sending = asyncio.Event()
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+        self.sending.set()
+        await asyncio.Event().wait()
+
+
+class BodyDoesNotCome(ServerSide):
+    """The request's head is all that comes."""
+
+    def __init__(self) -> None:
+        super().__init__(method="POST")
+        self.reading = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        self.reading.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class OtherView:
+    """A URLconf with a view of the test's own."""
+
+    def __init__(self, view: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
+        self.urlpatterns = [path("", view)]
+
+
 @pytest.fixture
 def one_view(settings):
     settings.ROOT_URLCONF = view = OneView()
@@ -130,8 +165,57 @@ async def test_a_server_that_stops_cancels_the_request(one_view, handler, log):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert server.sent == []
+    assert server.status == 503
+    headers = dict(server.sent[0]["headers"])
+    assert headers[b"x-should-retry"] == b"false"
+    assert headers[b"x-request-id"] == log[0]["request_id"].encode()
+    assert json.loads(server.body)["error"]["code"] == "server_stopping"
     assert log[0]["status"] == 503
+
+
+async def test_a_server_that_stops_does_not_wait_for_a_client_that_does_not_read(one_view, handler):
+    server = ClientDoesNotRead()
+    task = server.serve(handler)
+    await one_view.entered.wait()
+    task.cancel()
+    await server.sending.wait()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(10 * FAREWELL_S):
+            await task
+
+
+async def test_a_server_that_stops_adds_nothing_to_an_answer_that_has_begun(one_view, handler, log):
+    one_view.release.set()
+    server = ClientDoesNotRead()
+    task = server.serve(handler)
+    await server.sending.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [message["status"] for message in server.sent] == [200]
+    assert log[0]["status"] == 503
+
+
+async def test_a_server_that_stops_while_a_body_arrives_says_so(one_view, handler):
+    server = BodyDoesNotCome()
+    task = server.serve(handler)
+    await server.reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert server.status == 503
+
+
+@pytest.mark.parametrize(("response", "unchanged"), [(EngineResponse, True), (HttpResponse, False)])
+async def test_only_an_engines_page_about_an_error_is_shown(settings, handler, response, unchanged):
+    async def view(request: HttpRequest) -> HttpResponse:
+        return response("<h1>broken</h1>", status=502, content_type="text/html")
+
+    settings.ROOT_URLCONF = OtherView(view)
+    server = ServerSide()
+    await server.serve(handler)
+    assert server.status == 502
+    assert (server.body == "<h1>broken</h1>") is unchanged
 
 
 async def test_a_client_that_leaves_cancels_no_more_than_its_request(one_view, handler):
@@ -185,7 +269,7 @@ async def test_a_long_body_is_kept_on_the_disk_and_read_from_its_beginning(log):
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     exchange = Exchange(server.scope, receive, server.send, stall_timeout_s=1, log=get_logger())
-    with await read_body(exchange, max_bytes=10**7) as file:
+    async with Bodies(max_bytes=10**7).read(exchange) as file:
         assert isinstance(file.name, int)  # a file without a name on the disk
         assert file.read() == bytes(MEMORY_BYTES) + b"end"
 
@@ -289,7 +373,7 @@ async def test_the_headers_read_as_django_reads_them(log):
     exchange = Exchange(
         server.scope, server.receive, server.send, stall_timeout_s=1, log=get_logger()
     )
-    ours, djangos = LeanRequest(exchange, BytesIO()), ASGIRequest(server.scope, BytesIO())
+    ours, djangos = LeanRequest(exchange), ASGIRequest(server.scope, BytesIO())
     assert ours.META == djangos.META
     for name in ("method", "path", "encoding", "content_type", "content_params", "scheme"):
         assert getattr(ours, name) == getattr(djangos, name)

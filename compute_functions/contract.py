@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import reprlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,13 @@ ENVELOPE_ALLOWANCE = 16_384
 COMPRESS_FROM = 1_024
 #: The most a body may become when it is unpacked (bytes): nobody can send a zip bomb.
 MAX_UNPACKED = 64 * 1024 * 1024
+#: Times and durations are far smaller; what is not has no meaning here.
+NUMBER_LIMIT = 1e15
+#: So much of a value that is not understood is quoted in an error (characters).
+QUOTED_LENGTH = 200
+
+_QUOTER = reprlib.Repr()
+_QUOTER.maxstring = QUOTED_LENGTH
 
 
 class ContractError(ValueError):
@@ -80,7 +88,7 @@ def unpack(packed: object) -> bytes:
     """Return the bytes that `pack` was given, or raise `ContractError`."""
     match packed:
         case {"text": str() as text}:
-            return text.encode("utf-8")
+            return _encoded(text, "a body")
         case {"zlib": str() as data}:
             return _decompressed(data)
         case _:
@@ -197,7 +205,7 @@ class EngineAnswer:
         """Read what `to_wire` wrote."""
         values = versioned(wire)
         return cls(
-            status=int(_number(values, "status")),
+            status=_status(values),
             headers=_headers(values.get("headers")),
             body=unpack(values.get("body")),
             engine_s=_number(values, "engine_s"),
@@ -227,8 +235,9 @@ class SiteFailure:
         values = versioned(wire)
         try:
             code = FailureCode(_text(values, "code"))
-        except ValueError as error:
-            raise ContractError(f"unknown failure code {values.get('code')!r}") from error
+        except ValueError:
+            # Not as a cause: its text repeats the value uncut.
+            raise ContractError(f"unknown failure code {_quoted(values.get('code'))}") from None
         return cls(code=code, message=_text(values, "message"))
 
 
@@ -255,8 +264,9 @@ class Instance:
             raise ContractError("an instance is not an object")
         try:
             state = InstanceState(_text(wire, "state"))
-        except ValueError as error:
-            raise ContractError(f"unknown instance state {wire.get('state')!r}") from error
+        except ValueError:
+            # Not as a cause: its text repeats the value uncut.
+            raise ContractError(f"unknown instance state {_quoted(wire.get('state'))}") from None
         return cls(
             model=_text(wire, "model"),
             framework=_text(wire, "framework"),
@@ -311,7 +321,7 @@ def read_reply(wire: object) -> SiteReply:
     kind = versioned(wire).get("kind")
     reply = _REPLIES.get(kind) if isinstance(kind, str) else None
     if reply is None:
-        raise ContractError(f"unknown kind of reply {kind!r}")
+        raise ContractError(f"unknown kind of reply {_quoted(kind)}")
     return reply.from_wire(wire)
 
 
@@ -320,7 +330,8 @@ def versioned(wire: object) -> JsonObject:
     if not isinstance(wire, dict):
         raise ContractError("not a JSON object")
     if wire.get("v") != PROTOCOL_VERSION:
-        raise UnsupportedProtocol(f"protocol version {wire.get('v')!r}, not {PROTOCOL_VERSION}")
+        version = _quoted(wire.get("v"))
+        raise UnsupportedProtocol(f"protocol version {version}, not {PROTOCOL_VERSION}")
     return wire
 
 
@@ -328,14 +339,37 @@ def _text(values: JsonObject, name: str) -> str:
     value = values.get(name)
     if not isinstance(value, str):
         raise ContractError(f"{name} is not a string")
+    _encoded(value, name)
     return value
+
+
+def _encoded(text: str, name: str) -> bytes:
+    """Return the UTF-8 of `text`; JSON can carry halves of characters, which have none."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ContractError(f"{name} holds half a character") from None
+
+
+def _quoted(value: object) -> str:
+    """Return how a value looks, cut: it may be huge, or nested deeper than `repr` can go."""
+    return _QUOTER.repr(value)[:QUOTED_LENGTH]
 
 
 def _number(values: JsonObject, name: str) -> float:
     value = values.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ContractError(f"{name} is not a number")
-    return value
+    # NaN is not less than anything.
+    if not abs(value) < NUMBER_LIMIT:
+        raise ContractError(f"{name} is not a number within reason")
+    return float(value)
+
+
+def _status(values: JsonObject) -> int:
+    if not isinstance(values.get("status"), int):
+        raise ContractError("status is not a whole number")
+    return int(_number(values, "status"))
 
 
 def _headers(value: object) -> dict[str, str]:
@@ -343,4 +377,6 @@ def _headers(value: object) -> dict[str, str]:
         raise ContractError("headers is not an object")
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
         raise ContractError("a header is not a string")
+    for text in (*value, *value.values()):
+        _encoded(text, "a header")
     return value

@@ -10,6 +10,7 @@ from typing import Self
 
 from compute_functions.contract import EngineRequest
 from resource_server.adapters.globus_compute import replies
+from resource_server.adapters.globus_compute.bodies import BODIES_BYTES, Bodies
 from resource_server.adapters.globus_compute.budget import ALLOWANCE
 from resource_server.adapters.globus_compute.channel import ChannelHealth
 from resource_server.adapters.globus_compute.channels import Channels
@@ -25,8 +26,9 @@ class GlobusComputeBackend:
     """Carries requests to clusters through the function `run_request`.
 
     `clients` is a directory with one file `<name>.json` per confidential client; `allowance` is
-    this process's part of the requests that Globus allows an identity in ten seconds. Errors about
-    a request that was sent have an attribute `task_id`.
+    this process's part of the requests that Globus allows an identity in ten seconds; requests
+    under way may hold `bodies_bytes` of bodies. Errors about a request that was sent have an
+    attribute `task_id`.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class GlobusComputeBackend:
         *,
         addresses: ServiceAddresses | None = None,
         allowance: int = ALLOWANCE,
+        bodies_bytes: int = BODIES_BYTES,
     ) -> None:
+        self._bodies = Bodies(bodies_bytes)
         self.channels = Channels(
             clients,
             addresses=addresses or ServiceAddresses(),
@@ -56,6 +60,10 @@ class GlobusComputeBackend:
 
     async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises."""
+        with self._bodies.held(len(request.body)):
+            return await self._infer(cluster, request)
+
+    async def _infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
         deadline = asyncio.get_running_loop().time() + request.timeout_s
         channel = await self.channels.of(cluster)
         finished = await channel.call(

@@ -66,6 +66,11 @@ class Call:
     #: Its submission was refused with the task group in use; the next one asks for a new group.
     regroup: bool = False
 
+    @property
+    def sent(self) -> bool:
+        """Whether the service may have it, so that it may run."""
+        return self.submitted_at is not None
+
     def current_argument(self, now: float) -> JsonObject:
         """Return the argument with what is left of the caller's patience."""
         if "timeout_s" not in self.argument:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from contextvars import Context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +32,8 @@ log = structlog.get_logger()
 LOOK_AFTER_S = FRESH_FOR_S
 #: At the end of a caller's patience the same question may take so much longer (seconds).
 LAST_LOOK_S = 2.0
-#: All requests of one identity that wait for their turn may take this much memory (bytes).
+#: What one identity's calls that wait for their turn may add up to, packed (bytes). It bounds the
+#: queue; the memory that requests take, waiting or sent, is bounded by `bodies`.
 WAITING_BYTES = 256 * 1024 * 1024
 
 
@@ -80,7 +82,10 @@ class TaskChannel:
         self._stack.push_async_callback(self._stream.close)
         for worker in (self._submitter, self._stream, self._recovery):
             name = type(worker).__name__
-            loop = asyncio.create_task(forever(name, worker.run_once), name=f"globus-{name}")
+            # Its log lines must not name the request that happened to open the channel.
+            loop = asyncio.create_task(
+                forever(name, worker.run_once), name=f"globus-{name}", context=Context()
+            )
             self._stack.push_async_callback(_stop, loop)
         return self
 
@@ -92,7 +97,8 @@ class TaskChannel:
     ) -> None:
         await self._stack.aclose()
         for call in self._calls:
-            call.fail(errors.BackendUnavailable("The gateway stops. Try again in a moment."))
+            stops = errors.BackendUnavailable("The gateway stops. Try again in a moment.")
+            call.fail(about_task(stops, call.task_id) if call.sent else stops)
 
     @property
     def health(self) -> ChannelHealth:
@@ -120,7 +126,7 @@ class TaskChannel:
         `wary` asks whether the endpoint is there before anything is sent to it.
         """
         call = self._admitted(cluster, function, payload, deadline)
-        del payload  # It may be large. The call has it, and lets go of it once it is sent.
+        del payload  # It may be large. The call has it until the service has it.
         self._calls.add(call)
         try:
             if wary:
@@ -182,7 +188,8 @@ class TaskChannel:
 
     def _require_endpoint(self, call: Call, cluster: Cluster) -> None:
         if not call.result.done() and self._endpoints.offline(call.lane.endpoint_id):
-            raise about_task(_away(cluster), call.task_id)
+            away = _away(cluster)
+            raise about_task(away, call.task_id) if call.sent else away
 
     def _leave(self, call: Call) -> None:
         """Forget a call, whether it has ended or its caller has gone."""

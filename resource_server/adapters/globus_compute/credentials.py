@@ -22,11 +22,15 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientCredentials:
-    """Id and secret of one confidential client. The secret never shows in a log."""
+    """Id and secret of one confidential client. The secret never shows in a log.
+
+    `source` is the file that they were read from.
+    """
 
     name: str
     client_id: str
     client_secret: str = field(repr=False)
+    source: Path | None = None
 
     @classmethod
     def read(cls, directory: Path, name: str) -> Self:
@@ -42,6 +46,16 @@ class ClientCredentials:
             raise CredentialsError(f"cannot read {path}: {error}") from error
         match values:
             case {"client_id": str() as client_id, "client_secret": str() as secret} if secret:
-                return cls(name=name, client_id=client_id, client_secret=secret)
+                return cls(name=name, client_id=client_id, client_secret=secret, source=path)
             case _:
                 raise CredentialsError(f"{path} must hold client_id and client_secret")
+
+    def reread(self) -> Self:
+        """Return what the file says now, or the same if it says nothing of use."""
+        if self.source is None:
+            return self
+        try:
+            return self.read(self.source.parent, self.name)
+        except CredentialsError as error:
+            log.warning("globus_client_file_unusable", reason=str(error))
+            return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 
 import structlog
 
@@ -38,7 +39,9 @@ class Endpoints:
             return None
         task = self._looks.get(endpoint_id)
         if task is None:
-            task = asyncio.create_task(self._ask(endpoint_id), name="globus-endpoint-status")
+            task = asyncio.create_task(
+                self._ask(endpoint_id), name="globus-endpoint-status", context=Context()
+            )
             self._looks[endpoint_id] = task
             task.add_done_callback(lambda _: self._looks.pop(endpoint_id, None))
         return task

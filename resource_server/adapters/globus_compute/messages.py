@@ -19,13 +19,15 @@ class MessageError(Exception):
 
 #: Our own word for a return value that is no JSON, beside the agent's failure codes.
 UNREADABLE = "unreadable_result"
+#: What reading rubbish as JSON can raise; the last one for values nested too deeply.
+_UNREADABLE_JSON = (ValueError, TypeError, KeyError, RecursionError)
 
 
 def read_message(body: bytes) -> TaskResult:
     """Read a message of the result queue, or raise `MessageError`."""
     try:
         message = messagepack.unpack(body)
-    except (ValueError, TypeError, KeyError) as error:
+    except _UNREADABLE_JSON as error:
         raise MessageError(f"{type(error).__name__} in a message of {len(body)} bytes") from error
     if not isinstance(message, messagepack.message_types.Result):
         raise MessageError(f"a message of type {type(message).__name__}")
@@ -54,7 +56,7 @@ def read_record(task_id: str, record: object) -> TaskResult | None:
 def _returned(task_id: str, data: str, size: int) -> TaskResult:
     try:
         value = SerializationStrategy.get_cached_by_class(JSONData).deserialize(data)
-    except (DeserializationError, ValueError) as error:
+    except (DeserializationError, *_UNREADABLE_JSON) as error:
         text = f"{type(error).__name__} in a result of {len(data)} characters"
         return TaskResult(task_id=task_id, failure_code=UNREADABLE, failure_text=text, size=size)
     return TaskResult(task_id=task_id, value=value, size=size)

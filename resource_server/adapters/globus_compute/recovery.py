@@ -7,10 +7,11 @@ service keeps it for half an hour and gives it to whoever asks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 
-from resource_server.adapters.globus_compute.calls import Call
+from resource_server.adapters.globus_compute.calls import Call, TaskResult
 from resource_server.adapters.globus_compute.client import ComputeClient
 from resource_server.adapters.globus_compute.failures import CallFailed
 from resource_server.adapters.globus_compute.inbox import Inbox
@@ -55,8 +56,8 @@ class Recovery:
         except CallFailed as failure:
             log.warning("globus_recovery_failed", client=self._client.name, reason=str(failure))
             return
-        results = [read_record(task_id, record) for task_id, record in records.items()]
-        found = [result for result in results if result is not None]
+        # Each may be as large as a result can be.
+        found = await asyncio.to_thread(_results, records)
         for result in found:
             self._inbox.deliver(result)
         log.info("globus_recovery", client=self._client.name, asked=len(overdue), found=len(found))
@@ -81,3 +82,8 @@ class Recovery:
         if self._stream.link is Link.CONNECTED and submitted_at < (self._stream.lost_at or 0.0):
             return submitted_at
         return submitted_at + OVERDUE_S
+
+
+def _results(records: Mapping[str, object]) -> list[TaskResult]:
+    results = [read_record(task_id, record) for task_id, record in records.items()]
+    return [result for result in results if result is not None]

@@ -24,8 +24,10 @@ from resource_server.domain.inference import Hops, InferenceAnswer
 
 log = structlog.get_logger()
 
-#: Unpacking more than this would hold up every other request of the process (bytes).
+#: Reading more than this would hold up every other request of the process (bytes).
 THREAD_FROM = 64 * 1024
+#: Compressed data may become a thousand times larger, so much less of it is read here (bytes).
+ZLIB_THREAD_FROM = 4 * 1024
 #: The agent's own code for a return value over Globus Compute's limit.
 RESULT_TOO_LARGE = "MaxResultSizeExceeded"
 #: A header longer than this is no header of an engine (characters).
@@ -77,15 +79,23 @@ async def _reply(cluster: Cluster, result: TaskResult) -> SiteReply:
     if result.failure_code is not None:
         raise _task_error(cluster, result)
     try:
-        if result.size < THREAD_FROM:
-            reply = read_reply(result.value)
-        else:
+        if _takes_long(result):
             reply = await asyncio.to_thread(read_reply, result.value)
+        else:
+            reply = read_reply(result.value)
     except ContractError as error:
         raise _unexpected(cluster, str(error)) from error
     if isinstance(reply, SiteFailure):
         raise _site_error(cluster, reply)
     return reply
+
+
+def _takes_long(result: TaskResult) -> bool:
+    match result.value:
+        case {"body": {"zlib": str() as packed}}:
+            return len(packed) > ZLIB_THREAD_FROM
+        case _:
+            return result.size >= THREAD_FROM
 
 
 def _task_error(cluster: Cluster, result: TaskResult) -> errors.UpstreamError:
@@ -94,7 +104,7 @@ def _task_error(cluster: Cluster, result: TaskResult) -> errors.UpstreamError:
         "globus_task_failed",
         cluster=cluster.name,
         task_id=result.task_id,
-        code=result.failure_code,
+        code=f"{result.failure_code}"[:HEADER_LENGTH],
         text=result.failure_text[-LOGGED_TEXT:],
     )
     if result.failure_code == RESULT_TOO_LARGE:
@@ -107,14 +117,16 @@ def _task_error(cluster: Cluster, result: TaskResult) -> errors.UpstreamError:
 
 def _site_error(cluster: Cluster, failure: SiteFailure) -> errors.HotnodeError:
     """Say what a site's failure means to the caller; its own words may name hosts and paths."""
-    log.warning("site_failure", cluster=cluster.name, code=failure.code, text=failure.message)
+    log.warning(
+        "site_failure", cluster=cluster.name, code=failure.code, text=failure.message[:LOGGED_TEXT]
+    )
     if failure.code is FailureCode.RESPONSE_TOO_LARGE:
         return _too_large()
     known = _SITE_ERRORS.get(failure.code)
     if known is None:
-        return _unexpected(cluster, f"{failure.code}: {failure.message}")
+        return _unexpected(cluster, f"{failure.code}: {failure.message[:LOGGED_TEXT]}")
     kind, text = known
-    return kind(text.format(cluster=cluster.name, said=failure.message))
+    return kind(text.format(cluster=cluster.name))
 
 
 _SITE_ERRORS: dict[FailureCode, tuple[type[errors.HotnodeError], str]] = {
@@ -140,7 +152,7 @@ _SITE_ERRORS: dict[FailureCode, tuple[type[errors.HotnodeError], str]] = {
     ),
     FailureCode.INVALID_REQUEST: (
         errors.InvalidRequest,
-        "The cluster '{cluster}' refused the request: {said}",
+        "The cluster '{cluster}' refused the request as not valid. The operators can say why.",
     ),
 }
 

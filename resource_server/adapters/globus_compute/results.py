@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextvars import Context
 from enum import StrEnum
 
 import structlog
@@ -111,22 +112,29 @@ class ResultStream:
 
     def _on_message(self, subscription: amqp.Subscription, body: bytes, tag: int) -> None:
         if len(body) < THREAD_FROM:
-            self._deliver(self._read(body))
-            subscription.acknowledge(tag)
+            try:
+                self._deliver(self._read(body))
+            finally:
+                # Whatever it was, given back it would come again for ever.
+                subscription.acknowledge(tag)
             return
-        task = asyncio.create_task(self._take_large(subscription, body, tag), name="globus-decode")
+        task = asyncio.create_task(
+            self._take_large(subscription, body, tag), name="globus-decode", context=Context()
+        )
         self._decoding.add(task)
         task.add_done_callback(self._decoding.discard)
 
     async def _take_large(self, subscription: amqp.Subscription, body: bytes, tag: int) -> None:
-        self._deliver(await asyncio.to_thread(self._read, body))
-        subscription.acknowledge(tag)
+        try:
+            self._deliver(await asyncio.to_thread(self._read, body))
+        finally:
+            subscription.acknowledge(tag)
 
     def _read(self, body: bytes) -> TaskResult | None:
         try:
             return read_message(body)
         except MessageError as error:
-            # Given back it would come again for ever; its caller will hear of a timeout.
+            # Nobody knows whose it is: its caller will hear of a timeout.
             log.error("globus_result_unreadable", client=self._client.name, reason=str(error))  # noqa: TRY400 # the reason says it all
             return None
 

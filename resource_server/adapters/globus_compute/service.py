@@ -79,13 +79,9 @@ class ComputeService:
     """Calls the service; every failure of the network or the service is a `CallFailed`."""
 
     def __init__(self, credentials: ClientCredentials, addresses: ServiceAddresses) -> None:
-        self._login = globus_sdk.ConfidentialAppAuthClient(
-            credentials.client_id,
-            credentials.client_secret,
-            base_url=addresses.auth,
-            transport=RequestsTransport(http_timeout=INQUIRY_TIMEOUT_S),
-            retry_config=_retry_config(),
-        )
+        self._credentials = credentials
+        self._auth_url = addresses.auth
+        self._login = self._login_client()
         self._authorizer: globus_sdk.ClientCredentialsAuthorizer | None = None
         # Packs tasks. It calls nobody: the calls below must not be resent, and its own would be.
         self._packer = Client(
@@ -152,20 +148,47 @@ class ComputeService:
                 return records
         raise CallFailed("the status of tasks cannot be read", fate=Fate.UNKNOWN)
 
+    def _login_client(self) -> globus_sdk.ConfidentialAppAuthClient:
+        return globus_sdk.ConfidentialAppAuthClient(
+            self._credentials.client_id,
+            self._credentials.client_secret,
+            base_url=self._auth_url,
+            transport=RequestsTransport(http_timeout=INQUIRY_TIMEOUT_S),
+            retry_config=_retry_config(),
+        )
+
     def _authorize(self) -> None:
         """Get a token if there is none: what fails here has sent nothing of the call itself."""
         try:
-            if self._authorizer is None:
-                self._authorizer = globus_sdk.ClientCredentialsAuthorizer(
-                    self._login, ComputeScopes.all
-                )
-                self._v2.authorizer = self._v3.authorizer = self._authorizer
-            self._authorizer.ensure_valid_token()
+            try:
+                self._ensure_token()
+            except globus_sdk.GlobusAPIError as error:
+                if error.http_status != _UNAUTHORIZED or not self._changed_secret():
+                    raise
+                self._ensure_token()
         except globus_sdk.GlobusError as error:
             failure = CallFailed.translated(error)
             if failure.fate is Fate.UNKNOWN:
                 failure.fate = Fate.NOT_SENT
             raise failure from error
+
+    def _ensure_token(self) -> None:
+        if self._authorizer is None:
+            self._authorizer = globus_sdk.ClientCredentialsAuthorizer(
+                self._login, ComputeScopes.all
+            )
+            self._v2.authorizer = self._v3.authorizer = self._authorizer
+        self._authorizer.ensure_valid_token()
+
+    def _changed_secret(self) -> bool:
+        """Tell whether operators have put a new secret into the client's file, and use it."""
+        now = self._credentials.reread()
+        if now == self._credentials:
+            return False
+        self._credentials, self._authorizer = now, None
+        self._login.transport.close()
+        self._login = self._login_client()
+        return True
 
 
 def _called(call: Callable[[], T]) -> T:

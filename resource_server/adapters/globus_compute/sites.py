@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
+from contextvars import Context
 from dataclasses import dataclass
 
 from compute_functions.contract import PROTOCOL_VERSION
@@ -46,21 +46,38 @@ class GlobusComputeSites:
         self._cache_s = cache_s
         self._timeout_s = timeout_s
         self._known: dict[str, _Known] = {}
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._asking: dict[str, asyncio.Task[_Known]] = {}
 
     async def observe(self, cluster: Cluster) -> Observation:
         """Return what the site sees now; raises an `UpstreamError` if it cannot be asked."""
-        async with self._asking[cluster.name]:
-            now = asyncio.get_running_loop().time()
-            known = self._known.get(cluster.name)
-            if known is None or known.until <= now:
-                known = self._known[cluster.name] = await self._ask(cluster)
+        known = self._known.get(cluster.name)
+        if known is None or known.until <= asyncio.get_running_loop().time():
+            known = await self._ask_once(cluster)
         if known.observation is not None:
             return known.observation
         failure = known.failure or errors.BackendUnavailable()
+        # Anew for each caller, and with its class's advice on retries: a question has no effect.
         raise type(failure)(failure.message)
 
+    async def _ask_once(self, cluster: Cluster) -> _Known:
+        """Join the question that is already under way for this cluster, or start it.
+
+        The question is a task of its own: a caller who leaves does not cancel it for the others.
+        """
+        task = self._asking.get(cluster.name)
+        if task is None:
+            task = asyncio.create_task(
+                self._ask(cluster), name="globus-site-status", context=Context()
+            )
+            self._asking[cluster.name] = task
+            task.add_done_callback(lambda _: self._asking.pop(cluster.name, None))
+        return await asyncio.shield(task)
+
     async def _ask(self, cluster: Cluster) -> _Known:
+        known = self._known[cluster.name] = await self._answer(cluster)
+        return known
+
+    async def _answer(self, cluster: Cluster) -> _Known:
         clock = asyncio.get_running_loop().time
         argument = {"v": PROTOCOL_VERSION}
         payload = Payload(argument=argument, size=packed_json(argument))

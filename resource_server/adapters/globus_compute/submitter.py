@@ -16,6 +16,7 @@ from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.lanes import Batch, Lanes
 from resource_server.adapters.globus_compute.results import ResultStream
 from resource_server.adapters.globus_compute.service import Receipt, Submission
+from resource_server.adapters.globus_compute.task_errors import about_task
 from resource_server.domain import errors
 
 log = structlog.get_logger()
@@ -69,7 +70,9 @@ class Submitter:
     def _accepted(self, batch: Batch, receipt: Receipt) -> None:
         self.trouble = ""
         ids = {function_id: iter(task_ids) for function_id, task_ids in receipt.tasks.items()}
+        request_ids = _request_ids(batch)
         for call in batch.calls:
+            # It cannot be put back any more, so what was sent is not needed.
             call.task_id, call.argument = next(ids[call.function_id]), {}
             self._inbox.expect(call)
         self._stream.use_group(receipt.group)
@@ -79,6 +82,7 @@ class Submitter:
             endpoint=batch.lane.endpoint_id,
             tasks=len(batch.calls),
             bytes=batch.size,
+            request_ids=request_ids,
         )
 
     def _consequence(self, batch: Batch, group: str | None, failure: CallFailed) -> str:
@@ -131,6 +135,7 @@ class Submitter:
             tasks=len(batch.calls),
             fate=failure.fate,
             reason=str(failure),
+            request_ids=_request_ids(batch),
         )
 
 
@@ -146,9 +151,18 @@ def _submission(batch: Batch, group: str | None, now: float) -> Submission:
     )
 
 
+def _request_ids(batch: Batch) -> list[str]:
+    """Return what the gateway calls the requests of a batch; questions of its own have no name."""
+    names = (call.argument.get("request_id") for call in batch.calls)
+    return [str(name) for name in names if name]
+
+
 def _fail(calls: Iterable[Call], problem: str) -> None:
     for call in calls:
-        call.fail(errors.BackendUnavailable(problem))
+        call.argument = {}
+        error = errors.BackendUnavailable(problem)
+        # What was refused cannot run; of what was not confirmed nobody knows.
+        call.fail(error if problem == _REFUSED else about_task(error, call.task_id))
 
 
 _UNREACHABLE = "Globus Compute cannot be reached. Try again later."

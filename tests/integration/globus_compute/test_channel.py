@@ -7,6 +7,7 @@ import gc
 import weakref
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from resource_server.adapters.globus_compute.channel import WAITING_BYTES, TaskChannel
@@ -89,6 +90,7 @@ async def test_an_offline_endpoint_is_named_at_the_end_of_the_patience(
     with pytest.raises(errors.BackendUnavailable, match="offline") as caught:
         await call(channel, service.cluster(), seconds=0.2)
     assert vars(caught.value)["task_id"] in service.tasks
+    assert caught.value.retry_after_s is None
     assert "polaris" in caught.value.message
 
 
@@ -108,9 +110,12 @@ async def test_nothing_is_sent_to_an_endpoint_that_is_known_to_be_offline(
     service: ComputeDouble, channel: TaskChannel
 ) -> None:
     service.endpoint_state = "offline"
+    worth_repeating = []
     for _ in range(2):
-        with pytest.raises(errors.BackendUnavailable, match="offline"):
+        with pytest.raises(errors.BackendUnavailable, match="offline") as caught:
             await call(channel, service.cluster(), seconds=0.2)
+        worth_repeating.append(caught.value.retry_after_s is not None)
+    assert worth_repeating == [False, True]
     assert len(service.submissions) == 1
     assert service.calls.count("status") == 1
 
@@ -203,8 +208,37 @@ async def test_a_gateway_that_stops_tells_those_who_wait(
     async with TaskChannel(client) as channel:
         waiting = asyncio.create_task(call(channel, service.cluster()))
         await eventually(lambda: channel.health.running)
-    with pytest.raises(errors.BackendUnavailable, match="stops"):
+    with pytest.raises(errors.BackendUnavailable, match="stops") as caught:
         await waiting
+    assert caught.value.retry_after_s is None
+
+
+async def test_a_gateway_that_stops_invites_back_those_whose_calls_it_never_sent(
+    service: ComputeDouble, client: ComputeClient
+) -> None:
+    service.script.append(refuse(429, {"Retry-After": "60"}))
+    async with TaskChannel(client) as channel:
+        waiting = asyncio.create_task(call(channel, service.cluster()))
+        await service.submitted(1)
+        await eventually(lambda: channel.health.queued)
+    with pytest.raises(errors.BackendUnavailable, match="stops") as caught:
+        await waiting
+    assert caught.value.retry_after_s
+
+
+async def test_what_works_in_the_background_names_no_request_in_the_log(
+    service: ComputeDouble, client: ComputeClient
+) -> None:
+    with (
+        structlog.contextvars.bound_contextvars(request_id="first"),
+        capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs,
+    ):
+        async with TaskChannel(client) as channel, asyncio.TaskGroup() as group:
+            group.create_task(call(channel, service.cluster(), {"request_id": "mine"}))
+            group.create_task(service.answer(1))
+    (submitted,) = [entry for entry in logs if entry["event"] == "globus_submitted"]
+    assert submitted["request_ids"] == ["mine"]
+    assert not [entry for entry in logs if "request_id" in entry]
 
 
 async def test_a_service_that_hangs_costs_only_the_patience_of_those_who_wait(

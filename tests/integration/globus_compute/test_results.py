@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from globus_compute_common import messagepack
+from globus_compute_common.messagepack.message_types import Result
 from structlog.testing import capture_logs
 
 from resource_server.adapters.globus_compute import amqp
@@ -14,6 +16,7 @@ from resource_server.adapters.globus_compute.calls import Call, Lane
 from resource_server.adapters.globus_compute.channel import TaskChannel
 from resource_server.adapters.globus_compute.client import ComputeClient
 from resource_server.adapters.globus_compute.inbox import Inbox
+from resource_server.adapters.globus_compute.messages import UNREADABLE
 from resource_server.adapters.globus_compute.recovery import OVERDUE_S, Recovery
 from resource_server.adapters.globus_compute.results import THREAD_FROM, Link, ResultStream
 from tests.support.compute_double import ComputeDouble, call
@@ -78,6 +81,31 @@ async def test_a_large_result_arrives(service: ComputeDouble, channel: TaskChann
     result = (await waiting).result
     assert len(str(result.value)) == 4 * THREAD_FROM
     assert result.size > 4 * THREAD_FROM
+
+
+@pytest.mark.parametrize("nested", [100_000, 2 * THREAD_FROM])
+async def test_a_result_that_cannot_be_read_harms_its_own_request_alone(
+    service: ComputeDouble, channel: TaskChannel, nested: int
+) -> None:
+    cluster = service.cluster()
+    calls = [asyncio.create_task(call(channel, cluster, {"n": n})) for n in range(2)]
+    tasks = {argument["n"]: task_id for task_id, argument in (await service.accepted(2)).items()}
+    await service.send(messagepack.pack(Result(task_id=tasks[0], data="11\n" + "[" * nested)))
+    await service.send(b"\x01" + b"[" * nested)
+    await service.finish(tasks[1], "fine")
+    assert (await calls[1]).result.value == "fine"
+    assert (await calls[0]).result.failure_code == UNREADABLE
+    with capture_logs() as logs:
+        await service.stop_broker()
+        await service.start_broker()
+        await eventually(lambda: channel.health.link is Link.CONNECTED)
+        service.tasks.clear()
+        last = asyncio.create_task(call(channel, cluster))
+        await service.answer(1)
+        await last
+    assert not {"globus_result_unreadable", "globus_result_unclaimed"} & {
+        entry["event"] for entry in logs
+    }
 
 
 async def test_no_address_means_another_attempt(

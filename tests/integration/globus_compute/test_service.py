@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -10,7 +11,11 @@ import pytest_asyncio
 
 from resource_server.adapters.globus_compute.credentials import ClientCredentials
 from resource_server.adapters.globus_compute.failures import CallFailed, Fate
-from resource_server.adapters.globus_compute.service import ComputeService, Submission
+from resource_server.adapters.globus_compute.service import (
+    ComputeService,
+    ServiceAddresses,
+    Submission,
+)
 from resource_server.adapters.globus_compute.supervision import forever
 from tests.support.compute_double import ENDPOINT, FUNCTION, STATUS_FUNCTION, ComputeDouble
 
@@ -63,6 +68,25 @@ async def test_a_reply_that_says_nothing_is_a_failure(
     with pytest.raises(CallFailed, match="cannot be read") as caught:
         await asyncio.to_thread(ask, compute)
     assert caught.value.fate is Fate.UNKNOWN
+
+
+async def test_a_proxy_that_is_away_never_passed_anything_on(
+    monkeypatch: pytest.MonkeyPatch, service: ComputeDouble
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    addresses = ServiceAddresses(auth=service.addresses.auth, compute="http://compute.invalid")
+    compute = ComputeService(ClientCredentials.read(service.clients, "local"), addresses)
+    submission = Submission(
+        endpoint_id=ENDPOINT, user_endpoint_config={}, arguments={FUNCTION: [{}]}, group=None
+    )
+    with pytest.raises(CallFailed) as caught:
+        await asyncio.to_thread(compute.submit, submission)
+    compute.close()
+    assert service.calls == ["token"]
+    assert caught.value.fate is Fate.NOT_SENT
 
 
 async def test_a_failed_round_does_not_end_the_work() -> None:

@@ -63,8 +63,9 @@ async def test_what_may_have_been_accepted_is_not_sent_again(
     service: ComputeDouble, channel: TaskChannel, behaviour: Any
 ) -> None:
     service.script.append(behaviour)
-    with pytest.raises(errors.BackendUnavailable, match="may still run"):
+    with pytest.raises(errors.BackendUnavailable, match="may still run") as caught:
         await call(channel, service.cluster())
+    assert caught.value.retry_after_s is None
     assert len(service.submissions) == 1
     assert channel.health.trouble
 
@@ -77,6 +78,7 @@ async def test_a_refusal_is_the_operators_business(
     with capture_logs() as logs, pytest.raises(errors.BackendUnavailable) as caught:
         await call(channel, service.cluster())
     assert "operators" in caught.value.message
+    assert caught.value.retry_after_s
     assert "as the test wants" not in caught.value.message
     (entry,) = [entry for entry in logs if entry["event"] == "globus_submission_failed"]
     assert (entry["log_level"], entry["endpoint"]) == ("error", ENDPOINT)
@@ -223,8 +225,9 @@ async def test_who_has_waited_long_for_globus_is_told_that_it_is_away(
     await service.stop_http()
     async with client:
         await submitter.run_once()
-    with pytest.raises(errors.BackendUnavailable, match="cannot be reached"):
+    with pytest.raises(errors.BackendUnavailable, match="cannot be reached") as caught:
         tired.result.result()
+    assert caught.value.retry_after_s
     assert not patient.result.done()
     assert len(lanes) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import math
 import zlib
 from typing import Any
 
@@ -81,6 +82,8 @@ def test_a_packed_body_is_no_larger_on_the_wire_than_its_size_says() -> None:
         None,
         {},
         {"text": 1},
+        {"text": "\ud800"},
+        {"zlib": "\ud800"},
         {"zlib": "no base64!"},
         {"zlib": base64.b64encode(b"no zlib").decode()},
         {"zlib": base64.b64encode(zlib.compress(b"x" * 100)[:-5]).decode()},
@@ -123,6 +126,66 @@ def test_an_instance_lacks_nothing(field: str) -> None:
 
     with pytest.raises(ContractError):
         Instance.from_wire(wire)
+
+
+@pytest.mark.parametrize(
+    ("reply", "field"),
+    [
+        (REPLIES[0], "status"),
+        (REPLIES[0], "engine_s"),
+        (REPLIES[0], "site_s"),
+        (REPLIES[2], "observed_at"),
+    ],
+)
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 10**400, True, "1", None])
+def test_a_number_is_finite_and_within_reason(reply: Any, field: str, number: object) -> None:
+    with pytest.raises(ContractError):
+        read_reply(reply.to_wire() | {field: number})
+
+
+def test_a_status_is_whole() -> None:
+    with pytest.raises(ContractError, match="status"):
+        read_reply(REPLIES[0].to_wire() | {"status": 200.0})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 1e300])
+def test_an_instance_starts_at_a_time(number: float) -> None:
+    with pytest.raises(ContractError):
+        Instance.from_wire(INSTANCE.to_wire() | {"started_at": number})
+
+
+@pytest.mark.parametrize(
+    ("reply", "damage"),
+    [
+        (REPLIES[0], {"headers": {"\ud800": ""}}),
+        (REPLIES[0], {"headers": {"x": "\ud800"}}),
+        (REPLIES[1], {"message": "\ud800"}),
+    ],
+)
+def test_half_a_character_is_refused(reply: Any, damage: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match="half a character"):
+        read_reply(reply.to_wire() | damage)
+
+
+def nested(depth: int) -> Any:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, nested(100_000), ["y" * 1000] * 100])
+def test_what_is_not_understood_is_quoted_in_part(value: Any) -> None:
+    damaged = (
+        {"v": value},
+        {"v": 1, "kind": value},
+        REPLIES[1].to_wire() | {"code": value},
+    )
+    for wire in damaged:
+        with pytest.raises(ContractError) as caught:
+            read_reply(wire)
+        assert len(str(caught.value)) < 300
+        assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize("version", [None, 0, 2, "1"])

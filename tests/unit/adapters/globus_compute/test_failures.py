@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-
 import globus_sdk
 import pytest
 import requests
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
 
-from resource_server.adapters.globus_compute.credentials import ClientCredentials
 from resource_server.adapters.globus_compute.failures import CallFailed, Fate
-from resource_server.adapters.globus_compute.service import (
-    ComputeService,
-    ServiceAddresses,
-    Submission,
-)
-from tests.support.compute_double import ENDPOINT, FUNCTION, ComputeDouble
-
-CREDENTIALS = ClientCredentials(name="c", client_id="id", client_secret="secret")
-SUBMISSION = Submission(
-    endpoint_id=ENDPOINT, user_endpoint_config={}, arguments={FUNCTION: [{}]}, group=None
-)
 
 
 @pytest.mark.parametrize(
@@ -48,22 +33,6 @@ def test_a_refused_connection_never_left() -> None:
     cause = requests.ConnectionError(MaxRetryError(None, "/", reason))
     failure = CallFailed.translated(globus_sdk.GlobusConnectionError("", cause))
     assert failure.fate is Fate.NOT_SENT
-
-
-async def test_a_proxy_that_is_away_never_passed_anything_on(
-    monkeypatch: pytest.MonkeyPatch, service: ComputeDouble
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    addresses = ServiceAddresses(auth=service.addresses.auth, compute="http://compute.invalid")
-    compute = ComputeService(CREDENTIALS, addresses)
-    with pytest.raises(CallFailed) as caught:
-        await asyncio.to_thread(compute.submit, SUBMISSION)
-    compute.close()
-    assert service.calls == ["token"]
-    assert caught.value.fate is Fate.NOT_SENT
 
 
 @pytest.mark.parametrize(

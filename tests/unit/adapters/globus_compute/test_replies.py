@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -17,6 +19,7 @@ from compute_functions.contract import (
 from resource_server.adapters.globus_compute import replies
 from resource_server.adapters.globus_compute.calls import TaskResult
 from resource_server.adapters.globus_compute.channel import Finished
+from resource_server.adapters.globus_compute.task_errors import about_task
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, GlobusComputeTarget, Transport
 
@@ -87,6 +90,24 @@ async def test_a_large_answer_arrives_as_well() -> None:
     assert answer.content_type == "application/json"
 
 
+@pytest.mark.parametrize(("length", "thread"), [(100_000, "loop"), (8_000_000, "another")])
+async def test_what_becomes_large_is_unpacked_beside_the_loop(length: int, thread: str) -> None:
+    class Wire(dict[str, object]):
+        """A value that notes which thread reads it."""
+
+        def get(self, name: str, default: object = None) -> object:
+            if name == "v":
+                readers.add("loop" if threading.get_ident() == loop else "another")
+            return super().get(name, default)
+
+    readers: set[str] = set()
+    loop = threading.get_ident()
+    said = EngineAnswer(status=200, body=b"x" * length)
+    answer = await replies.engine_answer(CLUSTER, finished(Wire(said.to_wire()), size=1_000))
+    assert answer.body == said.body
+    assert readers == {thread}
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
@@ -109,7 +130,22 @@ async def test_each_failure_of_a_site_has_its_error(
     assert [entry["text"] for entry in logs if entry["event"] == "site_failure"] == [SECRET]
 
 
-@pytest.mark.parametrize("code", sorted(set(FailureCode) - {FailureCode.INVALID_REQUEST}))
+@pytest.mark.parametrize("code", sorted(FailureCode))
+async def test_only_a_model_that_does_not_run_is_worth_another_try(code: FailureCode) -> None:
+    with pytest.raises(errors.HotnodeError) as caught:
+        await replies.engine_answer(CLUSTER, failure(code))
+    worth = about_task(caught.value, "task").retry_after_s is not None
+    assert worth is (code is FailureCode.MODEL_NOT_RUNNING)
+    assert caught.value.task_id == "task"
+
+
+async def test_a_task_that_failed_is_not_worth_another_try() -> None:
+    with pytest.raises(errors.BackendUnavailable) as caught:
+        await replies.engine_answer(CLUSTER, finished(failure_code="RemoteExecutionError"))
+    assert about_task(caught.value, "task").retry_after_s is None
+
+
+@pytest.mark.parametrize("code", sorted(FailureCode))
 async def test_a_caller_is_told_no_internals(code: FailureCode) -> None:
     with pytest.raises(errors.HotnodeError) as caught:
         await replies.engine_answer(CLUSTER, failure(code))
@@ -126,6 +162,9 @@ async def test_a_caller_is_told_no_internals(code: FailureCode) -> None:
         {"v": 1, "kind": "surprise"},
         EngineAnswer(status=200, body=b"").to_wire() | {"body": {"zlib": "!"}},
         SiteStatus(observed_at=1.0).to_wire(),
+        EngineAnswer(status=200, body=b"").to_wire() | {"status": float("nan")},
+        EngineAnswer(status=200, body=b"").to_wire() | {"engine_s": 10**400},
+        EngineAnswer(status=200, body=b"").to_wire() | {"body": {"text": "\ud800"}},
     ],
 )
 async def test_a_site_that_speaks_otherwise_is_the_operators_business(value: object) -> None:

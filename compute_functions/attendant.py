@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from compute_functions import errors
+from compute_functions import errors, loopback_port
 from compute_functions.contract import InstanceState
 from compute_functions.engine_client import Call, Engine
 from compute_functions.engine_config import EngineConfig
@@ -27,6 +25,7 @@ HEALTH_FAILURES = 3
 #: With the health probe before it this must stay well below the age of a stale registration (s).
 PROBE_TIMEOUT_S = 20.0
 _PROBE_ANSWER_LIMIT = 1_000_000
+OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 
 
 class Attendant:
@@ -56,10 +55,10 @@ class Attendant:
         ended = asyncio.create_task(process.exited())
         asked = asyncio.create_task(stop.wait())
         try:
-            await self._start(ended, asked)
+            await self._start(process, ended, asked)
             if not asked.done():
                 self.move(InstanceState.READY)
-                await self._serve(ended, asked)
+                await self._serve(process, ended, asked)
         finally:
             for task in (ended, asked):
                 task.cancel()
@@ -73,11 +72,13 @@ class Attendant:
         await process.stop(self._config.stop_grace_s)
         self.move(InstanceState.STOPPED)
 
-    async def _start(self, ended: asyncio.Task[int], asked: asyncio.Task[bool]) -> None:
+    async def _start(
+        self, process: EngineProcess, ended: asyncio.Task[int], asked: asyncio.Task[bool]
+    ) -> None:
         deadline = time.monotonic() + self._config.start_deadline_s
         beaten = time.monotonic()
         while not await _happened(ended, asked, within_s=START_PROBE_EVERY_S):
-            if await self._answers(self._healthy) and await self._answers(self._generates):
+            if await self._is_up(process) and await self._works():
                 return
             if time.monotonic() > deadline:
                 raise errors.EngineFailed(f"not ready within {self._config.start_deadline_s:g} s")
@@ -85,42 +86,56 @@ class Attendant:
                 self._beat()
                 beaten = time.monotonic()
 
-    async def _serve(self, ended: asyncio.Task[int], asked: asyncio.Task[bool]) -> None:
+    async def _serve(
+        self, process: EngineProcess, ended: asyncio.Task[int], asked: asyncio.Task[bool]
+    ) -> None:
         failures = 0
         while not await _happened(ended, asked, within_s=self._config.watch_every_s):
-            failures = 0 if await self._answers(self._healthy) else failures + 1
+            failures = 0 if await self._is_up(process) else failures + 1
             if failures == HEALTH_FAILURES:
                 raise errors.EngineFailed(f"{failures} health probes in a row failed")
             self._beat()
 
-    async def _answers(self, probe: Callable[[], Awaitable[int]]) -> bool:
-        try:
-            status = await probe()
-        except errors.CallFailed as error:
-            log.debug("probe_failed error=%s", error)
+    async def _is_up(self, process: EngineProcess) -> bool:
+        """Whether our engine, and nobody else, listens where it should and says it is well."""
+        port = loopback_port.of(self._engine.endpoint)
+        if port is not None and not await asyncio.to_thread(
+            loopback_port.held_by_session, port, process.process.pid
+        ):
             return False
-        return status == 200  # noqa: PLR2004 # HTTP's OK
-
-    async def _healthy(self) -> int:
-        call = Call(
+        health = Call(
             method="GET",
             path=self._config.health_path,
             timeout_s=HEALTH_TIMEOUT_S,
             max_bytes=_PROBE_ANSWER_LIMIT,
         )
-        return (await self._engine.send(call)).status
+        return await _status(self._engine, health) == OK
 
-    async def _generates(self) -> int:
-        """Ask for one token: some engines report health while they cannot answer."""
-        probe = self._config.probe
+    async def _works(self) -> bool:
+        """Ask for as little as can be: some engines report health while they cannot answer.
+
+        On a port, everybody on this host can ask: there an engine that does so without its key is
+        one that does not know it.
+        """
+        probe = self._config.probe_for(self._registration.paths)
+        if probe is None:
+            return True
+        path, smallest = probe
+        body, kind = smallest.request(self._registration.model)
         call = Call(
-            path=probe.path,
-            body=json.dumps({"model": self._registration.model, **probe.body}).encode(),
-            headers={"content-type": "application/json"},
+            path=path,
+            body=body,
+            headers={"content-type": kind},
             timeout_s=PROBE_TIMEOUT_S,
             max_bytes=_PROBE_ANSWER_LIMIT,
         )
-        return (await self._engine.send(call)).status
+        if loopback_port.of(self._engine.endpoint) is not None:
+            stranger = await _status(replace(self._engine, api_key=""), call)
+            if stranger == OK:
+                raise errors.EngineFailed(f"it answers {path} to callers without its key")
+            if stranger not in {UNAUTHORIZED, FORBIDDEN}:
+                return False
+        return await _status(self._engine, call) == OK
 
     def _beat(self) -> None:
         """Write the registration; a shared disk's bad moment must not end a good engine.
@@ -132,6 +147,14 @@ class Attendant:
             self._registration.write(self._site)
         except OSError as error:
             log.warning("registration_unwritten name=%s error=%s", self._registration.name, error)
+
+
+async def _status(engine: Engine, call: Call) -> int | None:
+    try:
+        return (await engine.send(call)).status
+    except errors.CallFailed as error:
+        log.debug("probe_failed error=%s", error)
+        return None
 
 
 async def _happened(

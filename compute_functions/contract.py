@@ -126,7 +126,9 @@ def _decompressed(data: str) -> bytes:
 class EngineRequest:
     """One OpenAI request for an engine: names and bounded numbers, never a command or an address.
 
-    `path` is below the engine's root, as `/v1/chat/completions`. `timeout_s` is what is left of
+    `path` is `/v1/` and the route, as `/v1/chat/completions`; each engine's file says where the
+    engine has it. `body` is of the type that the header `content-type` names, JSON without one;
+    a multipart form keeps its boundary there. `timeout_s` is what is left of
     the caller's patience when the request leaves the gateway. After `expires_at` (seconds since
     the epoch, the gateway's clock; None: never) nobody waits any more: an endpoint that was away
     drops what it then finds in its queue.
@@ -379,4 +381,6 @@ def _headers(value: object) -> dict[str, str]:
         raise ContractError("a header is not a string")
     for text in (*value, *value.values()):
         _encoded(text, "a header")
+        if not text.isprintable():
+            raise ContractError("a header holds a line break or another control character")
     return value

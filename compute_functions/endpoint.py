@@ -1,10 +1,13 @@
 """Configure, start and stop the Globus Compute endpoint that carries requests to this site.
 
-    python -m compute_functions.endpoint configure|start|stop|status --user-dir DIR --name NAME ...
+    python -m compute_functions.endpoint configure --name NAME --user-dir DIR \
+        --site-dir DIR --lock FILE [--email ADDRESS]
+    python -m compute_functions.endpoint start|stop|status --name NAME --user-dir DIR
 
 A thin layer over `globus-compute-endpoint`: it renders the site's templates, never the agent's own
 default, which downloads software for every user. Configuring again replaces the files and keeps
-the endpoint's id. Starting what runs and stopping what does not are no errors.
+the endpoint's id. Starting what runs and stopping what does not are no errors. `start` runs the
+agent as the Globus client of GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compute_functions import endpoint_files, private_file, processes
+from compute_functions import endpoint_files, globus_client, private_file, processes
 from compute_functions.errors import ConfigurationError, EndpointFailed, SiteError
 from compute_functions.function_lock import FunctionLock
 from compute_functions.stubs import STUBS
@@ -69,6 +72,8 @@ class Endpoint:
             raise ConfigurationError(f"{self.folder} is not configured")
         status = self.status()
         if not status.running:
+            # Without one the agent asks a person to log in, and nobody is there.
+            globus_client.require(self.environment)
             self._clear_stale_pid()
             await self._agent("start", self.name, "--detach", timeout_s=START_TIMEOUT_S)
             await self._settled(running=True, timeout_s=START_TIMEOUT_S)
@@ -156,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match given.command:
             case "configure":
-                lock = FunctionLock.read(given.lock)
+                lock = FunctionLock.read_written(given.lock)
                 endpoint.configure(
                     endpoint_files.Settings(
                         templates=given.templates,
@@ -188,12 +193,23 @@ def _parser() -> ArgumentParser:
         command.add_argument("--name", required=True, help="the endpoint's name on this host")
         command.add_argument("--user-dir", type=Path, required=True, help="the agent's directory")
         if name == "configure":
-            command.add_argument("--site-dir", type=Path, required=True)
-            command.add_argument("--lock", type=Path, required=True, help="of registered functions")
-            command.add_argument("--templates", type=Path, default=endpoint_files.LOCAL)
-            command.add_argument("--display-name")
-            command.add_argument("--email", help="needed where the agent runs as root")
-            command.add_argument("--heartbeat-period", type=float, default=30.0)
+            command.add_argument(
+                "--site-dir", type=Path, required=True, help="where launchers register instances"
+            )
+            command.add_argument(
+                "--lock", type=Path, required=True, help="what compute_functions.register wrote"
+            )
+            command.add_argument(
+                "--templates", type=Path, default=endpoint_files.LOCAL, help="default: %(default)s"
+            )
+            command.add_argument("--display-name", help="what Globus shows; default: the name")
+            command.add_argument(
+                "--email",
+                help="of the operators; an agent that runs as root does not start without",
+            )
+            command.add_argument(
+                "--heartbeat-period", type=float, default=30.0, help="seconds; default: %(default)s"
+            )
     return parser
 
 

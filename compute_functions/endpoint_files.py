@@ -13,8 +13,9 @@ import jinja2
 from compute_functions import private_file
 from compute_functions.errors import ConfigurationError
 
-#: In a checkout; an installed site names its own folder.
-LOCAL = Path(__file__).parents[1] / "endpoint_configs" / "templates" / "local"
+#: Beside this package, in a checkout and where the wheel is installed.
+CONFIGS = Path(__file__).parents[1] / "endpoint_configs"
+LOCAL = CONFIGS / "templates" / "local"
 #: Rendered by us, now.
 _RENDERED = ("config.yaml", "user_environment.yaml")
 #: Taken as they are: the agent renders the template and checks against the schema.

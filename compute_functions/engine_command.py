@@ -13,11 +13,15 @@ from compute_functions.model_config import ModelConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """The folders of this host that a command may name."""
+    """The folders of this host that a command may name, and where the engine shall listen.
+
+    `port` is 0 for an engine that listens on `socket`.
+    """
 
     engines_dir: Path | None
     runtime_dir: Path
     socket: Path
+    port: int = 0
 
 
 def command(engine: EngineConfig, model: ModelConfig, places: Places) -> list[str]:
@@ -51,6 +55,7 @@ def _values(model: ModelConfig, places: Places) -> dict[str, str | None]:
         "engines_dir": None if places.engines_dir is None else str(places.engines_dir),
         "model": model.id,
         "model_path": str(model.path),
+        "port": str(places.port),
         "runtime_dir": str(places.runtime_dir),
         "socket": str(places.socket),
     }

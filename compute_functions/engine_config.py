@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compute_functions import operator_yaml
+from compute_functions import operator_yaml, silence
 from compute_functions.instances import MAX_HEARTBEAT_S
 from compute_functions.operator_yaml import Section
 
 #: What a command or an environment value may ask to have filled in.
-PLACEHOLDERS = frozenset({"engines_dir", "model", "model_path", "runtime_dir", "socket"})
+PLACEHOLDERS = frozenset({"engines_dir", "model", "model_path", "port", "runtime_dir", "socket"})
+#: A route as a model's file names it is this much shorter than the path that callers use.
+PUBLIC_ROOT = "/v1/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """The smallest request that shows an engine to generate; the model's name is added to it."""
+    """The smallest request that shows an engine to work; the model's name is added to it.
 
-    path: str
-    body: Mapping[str, Any]
+    `fields` are a JSON object's or, with the name of a `silence` field, a form's: then that field
+    is an audio file in which nothing is to be heard.
+    """
+
+    fields: Mapping[str, Any]
+    silence: str = ""
+
+    def request(self, model: str) -> tuple[bytes, str]:
+        """Return body and content type."""
+        if not self.silence:
+            return json.dumps({"model": model, **self.fields}).encode(), "application/json"
+        texts = {"model": model, **{name: str(value) for name, value in self.fields.items()}}
+        return silence.form(texts, self.silence)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +45,8 @@ class EngineConfig:
     `required_arguments` maps an argument that model files must give to the reason;
     `reserved_arguments` are those that they must not give, because the launcher or the site's
     policy sets them. `inherited` names the variables that the engine gets from the launcher.
-    Every `watch_every_s` the engine's health is asked for and the heartbeat written.
+    `paths` maps each path that callers may use to the engine's own; `probes` are by route, a path
+    less `/v1/`. Every `watch_every_s` the engine's health is asked for and the heartbeat written.
     """
 
     name: str
@@ -40,15 +55,32 @@ class EngineConfig:
     api_key_variable: str
     environment: Mapping[str, str]
     inherited: tuple[str, ...]
-    paths: tuple[str, ...]
+    paths: Mapping[str, str]
     health_path: str
-    probe: Probe
+    probes: Mapping[str, Probe]
     watch_every_s: float
     start_deadline_s: float
     drain_s: float
     stop_grace_s: float
     required_arguments: Mapping[str, str]
     reserved_arguments: tuple[str, ...]
+
+    @property
+    def wants_port(self) -> bool:
+        """Whether the engine listens on a port: it cannot listen on a Unix socket."""
+        return any("{port}" in part for part in self.command)
+
+    def served(self, routes: tuple[str, ...]) -> dict[str, str]:
+        """Return of `paths` those for a model's `routes`."""
+        wanted = [PUBLIC_ROOT + route for route in routes]
+        return {path: self.paths[path] for path in wanted if path in self.paths}
+
+    def probe_for(self, paths: Mapping[str, str]) -> tuple[str, Probe] | None:
+        """Return the first probe whose path is among those served, with the engine's path."""
+        for route, probe in self.probes.items():
+            if path := paths.get(PUBLIC_ROOT + route):
+                return path, probe
+        return None
 
 
 def load(file: Path) -> EngineConfig:
@@ -64,7 +96,7 @@ def load(file: Path) -> EngineConfig:
         inherited=section.texts("inherited"),
         paths=_paths(section),
         health_path=_path(section, "health_path"),
-        probe=_probe(section.section("probe")),
+        probes=_probes(section.section("probes")),
         watch_every_s=_watch(section),
         start_deadline_s=section.seconds("start_deadline_s"),
         drain_s=section.seconds("drain_s"),
@@ -77,9 +109,11 @@ def load(file: Path) -> EngineConfig:
 def _command(section: Section) -> tuple[str, ...]:
     command = section.texts("command")
     named = {name for part in command for name in _placeholders(section, "command", part)}
-    missing = {"model", "model_path", "socket"} - named
+    missing = {"model", "model_path"} - named
     if missing:
         raise section.wrong("command", f"lacks {{{'}, {'.join(sorted(missing))}}}")
+    if len(named & {"port", "socket"}) != 1:
+        raise section.wrong("command", "must have {socket} or {port}, and not both")
     return command
 
 
@@ -102,10 +136,17 @@ def _placeholders(section: Section, field: str, text: str) -> set[str]:
     return names
 
 
-def _paths(section: Section) -> tuple[str, ...]:
-    paths = section.texts("paths")
-    for path in paths:
-        _check_path(section, "paths", path)
+def _paths(section: Section) -> dict[str, str]:
+    """Return where each public path leads; a list of paths leads to the same ones."""
+    if section.is_list("paths"):
+        paths = {path: path for path in section.texts("paths")}
+    else:
+        paths = section.mapping("paths")
+    for public, own in paths.items():
+        _check_path(section, "paths", own)
+        if not public.startswith(PUBLIC_ROOT):
+            raise section.wrong("paths", f"{public!r} does not begin with {PUBLIC_ROOT}")
+        _check_path(section, "paths", public)
     return paths
 
 
@@ -127,6 +168,13 @@ def _watch(section: Section) -> float:
     return period
 
 
+def _probes(section: Section) -> dict[str, Probe]:
+    return {route: _probe(section.section(route)) for route in section.names()}
+
+
 def _probe(section: Section) -> Probe:
-    section.allow("path", "body")
-    return Probe(path=_path(section, "path"), body=section.data("body"))
+    if "form" not in section.names():
+        section.allow("body")
+        return Probe(fields=section.data("body"))
+    section.allow("form", "silence")
+    return Probe(fields=section.mapping("form"), silence=section.text("silence"))

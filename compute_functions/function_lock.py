@@ -46,6 +46,16 @@ class FunctionLock:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError(f"{file} is not a lock of functions: {error}") from error
 
+    @classmethod
+    def read_written(cls, file: Path) -> Self:
+        """Read the lock that must be there already."""
+        if not file.exists():
+            raise ConfigurationError(
+                f"{file}: there is no such file; "
+                f"python -m compute_functions.register --lock {file} writes it"
+            )
+        return cls.read(file)
+
     def write(self, file: Path) -> None:
         """Replace the file in one step."""
         values = {name: asdict(locked) for name, locked in sorted(self.functions.items())}

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -49,7 +49,7 @@ class Registration:
 
     `endpoint` is the path of a Unix socket or an address as `http://127.0.0.1:8000`; `pid` and
     `pid_start` name the launcher's process on `host`; `paths` are the only ones that requests may
-    use; times are seconds since the epoch.
+    use, each with the engine's own; times are seconds since the epoch.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Registration:
     host: str
     started_at: float
     heartbeat: float
-    paths: tuple[str, ...]
+    paths: Mapping[str, str]
     detail: str = ""
 
     @classmethod
@@ -73,8 +73,7 @@ class Registration:
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             state = InstanceState(values.pop("state"))
-            paths = tuple(values.pop("paths"))
-            return cls(state=state, paths=paths, **values)
+            return cls(state=state, paths=_paths(values.pop("paths")), **values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError(f"{path} is not a registration: {error}") from error
 
@@ -111,6 +110,11 @@ class Registration:
             started_at=self.started_at,
             detail=self.detail,
         )
+
+
+def _paths(read: dict[str, str] | list[str]) -> dict[str, str]:
+    """Return the paths; launchers before the mapping wrote a list, and may still run."""
+    return dict(read) if isinstance(read, dict) else {path: path for path in read}
 
 
 def observed(site: SiteDirectory, now: float) -> Iterator[Registration]:

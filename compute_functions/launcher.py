@@ -3,7 +3,7 @@
     python -m compute_functions.launcher --engine FILE --model FILE --site-dir DIR
 
 It stays in the foreground until SIGTERM or SIGINT. The instance is registered as `starting`, as
-`ready` once it has generated a token, as `draining` when it is asked to stop, and in the end as
+`ready` once it has answered its probe, as `draining` when it is asked to stop, and in the end as
 `stopped`, or as `failed` with the reason. Exit status: 0 stopped on request, 1 the engine failed,
 2 a file or setting is wrong or the instance runs already.
 """
@@ -30,6 +30,7 @@ from compute_functions import (
     engine_config,
     errors,
     instances,
+    loopback_port,
     model_config,
     private_file,
     processes,
@@ -59,7 +60,24 @@ class Launch:
     engines_dir: Path | None
     runtime_root: Path
 
-    def registration(self, endpoint: Path) -> Registration:
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where each path that callers may use leads; a route that leads nowhere is an error."""
+        paths = self.engine.served(self.model.routes)
+        known = {path.removeprefix(engine_config.PUBLIC_ROOT) for path in self.engine.paths}
+        if unknown := [route for route in self.model.routes if route not in known]:
+            raise errors.ConfigurationError(
+                f"{self.model.file}: routes: {self.engine.name} has no {unknown[0]!r}; "
+                f"it has {', '.join(sorted(known))}"
+            )
+        if self.engine.wants_port and self.engine.probe_for(paths) is None:
+            raise errors.ConfigurationError(
+                f"{self.engine.name} listens on a port and has no probe for any route of "
+                f"{self.model.file}: nothing would show that it asks for its key"
+            )
+        return paths
+
+    def registration(self, endpoint: str) -> Registration:
         """Return the instance's first registration."""
         now = time.time()
         pid = os.getpid()
@@ -68,7 +86,7 @@ class Launch:
             model=self.model.id,
             framework=self.engine.framework,
             state=InstanceState.STARTING,
-            endpoint=str(endpoint),
+            endpoint=endpoint,
             api_key_file=str(self.site.keys.absolute() / self.name),
             pid=pid,
             pid_start=processes.started(pid) or 0,
@@ -76,7 +94,7 @@ class Launch:
             host=socket.gethostname(),
             started_at=now,
             heartbeat=now,
-            paths=self.engine.paths,
+            paths=self.paths,
         )
 
 
@@ -86,7 +104,9 @@ async def run(launch: Launch, stop: asyncio.Event) -> None:
     _refuse_twin(launch)
     identity = f"{launch.site.root.absolute()}:{launch.name}"
     with runtime_directory.claimed(launch.runtime_root, identity) as runtime:
-        registration = launch.registration(runtime.socket)
+        port = loopback_port.free() if launch.engine.wants_port else 0
+        endpoint = loopback_port.endpoint(port) if port else str(runtime.socket)
+        registration = launch.registration(endpoint)
         key = secrets.token_urlsafe(32)
         attendant = Attendant(
             site=launch.site,
@@ -95,20 +115,23 @@ async def run(launch: Launch, stop: asyncio.Event) -> None:
             engine=Engine(endpoint=registration.endpoint, api_key=key),
         )
         with private_file.lent(Path(registration.api_key_file), key):
-            await _run(launch, attendant, runtime, key=key, stop=stop)
+            places = engine_command.Places(
+                engines_dir=launch.engines_dir,
+                runtime_dir=runtime.path,
+                socket=runtime.socket,
+                port=port,
+            )
+            await _run(launch, attendant, places, key=key, stop=stop)
 
 
 async def _run(
     launch: Launch,
     attendant: Attendant,
-    runtime: runtime_directory.RuntimeDirectory,
+    places: engine_command.Places,
     *,
     key: str,
     stop: asyncio.Event,
 ) -> None:
-    places = engine_command.Places(
-        engines_dir=launch.engines_dir, runtime_dir=runtime.path, socket=runtime.socket
-    )
     command = engine_command.command(launch.engine, launch.model, places)
     environment = engine_command.environment(
         launch.engine, launch.model, places, api_key=key, ours=os.environ
@@ -143,7 +166,7 @@ def _launch(arguments: Sequence[str] | None) -> Launch:
     parser.add_argument("--name", type=_name, help="by default made of the model's id")
     parser.add_argument("--job-id", default=os.environ.get("SLURM_JOB_ID") or f"pid-{os.getpid()}")
     given = parser.parse_args(arguments)
-    model = model_config.load(given.model)
+    model = model_config.load(given.model, given.engines_dir)
     return Launch(
         site=SiteDirectory(given.site_dir),
         engine=engine_config.load(given.engine),

@@ -1,4 +1,4 @@
-"""What a launcher needs of a model's file: the model's id, its engine, weights and arguments."""
+"""What a launcher needs of a model's file: id, routes, engine, weights and arguments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compute_functions import operator_yaml
+from compute_functions.errors import ConfigurationError
+from compute_functions.operator_yaml import Section
+
+#: What a model serves whose file does not say; the gateway's catalog has the same.
+ROUTES = ("chat/completions", "completions")
+_ENGINES = "{engines_dir}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,21 +21,36 @@ class ModelConfig:
     file: Path
     id: str
     engine: str
+    routes: tuple[str, ...]
     path: Path
     arguments: tuple[str, ...]
 
 
-def load(file: Path) -> ModelConfig:
-    """Read a model's file; a relative `path` counts from the file's folder."""
+def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
+    """Read a model's file.
+
+    A relative `path` counts from the file's folder; `{engines_dir}` in it is where engines are
+    installed, for weights that come with one.
+    """
     section = operator_yaml.load(file)
-    section.names()
-    path = (file.absolute().parent / section.text("path")).resolve()
-    if not path.is_dir():
-        raise section.wrong("path", f"there is no folder {path}")
+    path = _weights(section, file, engines_dir)
     return ModelConfig(
         file=file,
         id=section.text("id"),
         engine=section.text("engine"),
+        routes=section.texts("routes") if "routes" in section.names() else ROUTES,
         path=path,
         arguments=section.texts("arguments"),
     )
+
+
+def _weights(section: Section, file: Path, engines_dir: Path | None) -> Path:
+    text = section.text("path")
+    if _ENGINES in text and engines_dir is None:
+        raise ConfigurationError(
+            f"{file}: path names {_ENGINES}: give --engines-dir or set HOTNODE_ENGINES_DIR"
+        )
+    path = (file.absolute().parent / text.replace(_ENGINES, str(engines_dir))).resolve()
+    if not path.is_dir():
+        raise section.wrong("path", f"there is no folder {path}")
+    return path

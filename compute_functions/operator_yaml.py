@@ -48,6 +48,10 @@ class Section:
             raise self._error(node, name, "must be a list")
         return tuple(self._text(item, f"{name}[{n}]") for n, item in enumerate(node.value))
 
+    def is_list(self, name: str) -> bool:
+        """Whether a field that may be a list or a mapping is a list."""
+        return isinstance(self._node(name), yaml.SequenceNode)
+
     def seconds(self, name: str) -> float:
         """Return a number of seconds above zero."""
         node = self._node(name)

@@ -3,13 +3,14 @@
     python -m compute_functions.register --lock FILE
 
 Run again, it registers only what has changed, or what the service no longer knows. The identity is
-that of GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET, of the two files given instead,
-or of the person who is logged in. `--print-allowed` prints the ids for an endpoint's configuration
-and registers nothing.
+the Globus client of GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET, or of the two files
+given instead; nobody is asked to log in. `--print-allowed` prints the ids for an endpoint's
+configuration and registers nothing.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ import globus_sdk
 from globus_compute_sdk import Client
 from globus_compute_sdk.serialize import JSONData, PureSourceTextInspect
 
+from compute_functions import globus_client
 from compute_functions.errors import ConfigurationError
 from compute_functions.function_lock import FunctionLock, Stub
+from compute_functions.globus_client import GlobusClient
 from compute_functions.stubs import STUBS
 
 NOT_FOUND = 404
@@ -68,14 +71,15 @@ def register(lock: FunctionLock, registry: Registry, stubs: Sequence[Stub]) -> F
     return lock
 
 
-def connect(*, client_id: str | None, client_secret: str | None) -> Client:
-    """Return a client of the service that sends function texts and JSON, nothing pickled."""
-    app = None
-    if client_id and client_secret:
-        config = globus_sdk.GlobusAppConfig(token_storage="memory")  # noqa: S106 # a kind of storage
-        app = globus_sdk.ClientApp(
-            "hotnode register", client_id=client_id, client_secret=client_secret, config=config
-        )
+def connect(identity: GlobusClient) -> Client:
+    """Return a client of the service that sends function texts and JSON, nothing pickled.
+
+    It keeps its token to itself: the SDK's own choice is a database in the home directory.
+    """
+    config = globus_sdk.GlobusAppConfig(token_storage="memory")  # noqa: S106 # a kind of storage
+    app = globus_sdk.ClientApp(
+        "hotnode register", client_id=identity.id, client_secret=identity.secret, config=config
+    )
     return Client(
         app=app,
         code_serialization_strategy=PureSourceTextInspect(),
@@ -87,15 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = ArgumentParser(prog="python -m compute_functions.register", description=__doc__)
     parser.add_argument("--lock", type=Path, required=True, help="the lock file")
-    parser.add_argument("--client-id-file", type=Path)
-    parser.add_argument("--client-secret-file", type=Path)
-    parser.add_argument("--print-allowed", action="store_true")
+    parser.add_argument("--client-id-file", type=Path, help="instead of the variable")
+    parser.add_argument("--client-secret-file", type=Path, help="instead of the variable")
+    parser.add_argument("--print-allowed", action="store_true", help="register nothing")
     given = parser.parse_args(arguments)
     try:
-        lock = FunctionLock.read(given.lock)
-        if not given.print_allowed:
-            lock = register(lock, GlobusRegistry(_client(given)), STUBS)
-            lock.write(given.lock)
+        lock = FunctionLock.read_written(given.lock) if given.print_allowed else _registered(given)
         ids = lock.allowed(STUBS)
     except (ConfigurationError, globus_sdk.GlobusError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
@@ -104,21 +105,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _client(given: Namespace) -> Client:
-    if (given.client_id_file is None) != (given.client_secret_file is None):
+def _registered(given: Namespace) -> FunctionLock:
+    """Register what is new, and return the lock as it is written now."""
+    lock = FunctionLock.read(given.lock)
+    if not given.lock.absolute().parent.is_dir():
+        raise ConfigurationError(f"{given.lock.parent}: there is no such folder")
+    lock = register(lock, GlobusRegistry(connect(_identity(given))), STUBS)
+    lock.write(given.lock)
+    return lock
+
+
+def _identity(given: Namespace) -> GlobusClient:
+    files = (given.client_id_file, given.client_secret_file)
+    if files == (None, None):
+        return globus_client.require(
+            os.environ, otherwise="; or give --client-id-file and --client-secret-file"
+        )
+    if None in files:
         raise ConfigurationError("give both --client-id-file and --client-secret-file, or neither")
-    return connect(
-        client_id=_secret(given.client_id_file), client_secret=_secret(given.client_secret_file)
-    )
-
-
-def _secret(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    return GlobusClient.from_files(*files)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ import asyncio
 import math
 import os
 import random
+import socket
 import time
 from pathlib import Path
 
-from compute_functions import errors, instances
+from compute_functions import errors, instances, loopback_port
 from compute_functions.contract import (
     ENVELOPE_ALLOWANCE,
     GLOBUS_PAYLOAD_LIMIT,
@@ -72,7 +73,7 @@ async def _answer(wire: object, started: float) -> JsonObject:
     registration = _instance_for(request)
     engine = Engine(endpoint=registration.endpoint, api_key=_key(registration))
     sent = time.monotonic()
-    said = await _call(engine, request)
+    said = await _call(engine, request, registration.paths[request.path])
     engine_s = time.monotonic() - sent
     reply = EngineAnswer(
         status=said.status,
@@ -126,7 +127,21 @@ def _instance_for(request: EngineRequest) -> instances.Registration:
     chosen = random.choice(ready)  # noqa: S311 # it spreads load and protects nothing
     if request.path not in chosen.paths:
         raise _Refused(FailureCode.PATH_NOT_ALLOWED, f"{request.path} is not served here")
+    _check_port(chosen)
     return chosen
+
+
+def _check_port(registration: instances.Registration) -> None:
+    """Refuse a loopback port that is not the engine's: this host's own, or another user's."""
+    port = loopback_port.of(registration.endpoint)
+    if port is None:
+        return
+    if registration.host != socket.gethostname():
+        message = f"{registration.model} listens on a port that only {registration.host} can reach"
+        raise _Refused(FailureCode.ENGINE_UNREACHABLE, message)
+    if not loopback_port.held_by_us(port):
+        message = f"nobody of ours listens on the port of {registration.model}"
+        raise _Refused(FailureCode.ENGINE_UNREACHABLE, message)
 
 
 def _key(registration: instances.Registration) -> str:
@@ -141,14 +156,14 @@ def _key(registration: instances.Registration) -> str:
         raise _Refused(FailureCode.SITE_MISCONFIGURED, message) from error
 
 
-async def _call(engine: Engine, request: EngineRequest) -> Answer:
+async def _call(engine: Engine, request: EngineRequest, path: str) -> Answer:
     allowed = {
         name.lower(): value
         for name, value in request.headers.items()
         if name.lower() in REQUEST_HEADERS
     }
     call = Call(
-        path=request.path,
+        path=path,
         body=request.body,
         headers={"content-type": "application/json", **allowed, "x-request-id": request.request_id},
         timeout_s=request.timeout_s,

@@ -60,12 +60,12 @@ async def test_a_stop_lets_requests_finish_and_leaves_nothing(
         await asyncio.wait({under_way}, timeout=0.3)
         engine.launcher.terminate()
         reply = await under_way
-        await engine.launcher.wait()
+        status = await engine.launcher.left(within_s=60)
 
     assert isinstance(reply, EngineAnswer)
     assert reply.status == 200
     assert json.loads(reply.body)["usage"]["completion_tokens"] == 1000
-    assert engine.launcher.returncode == 0
+    assert status == 0
     assert engine.registration()["state"] == "stopped"
     with pytest.raises(FileNotFoundError):
         listener(socket)
@@ -79,18 +79,18 @@ async def test_an_engine_that_is_killed_is_unreachable_and_then_failed(
     async with running_engine(tmp_path) as engine:
         leader = listener(str(engine.registration()["endpoint"]))
         # While the launcher cannot look, the registration still says "ready".
-        engine.launcher.send_signal(signal.SIGSTOP)
+        os.kill(engine.launcher.pid, signal.SIGSTOP)
         os.killpg(leader, signal.SIGKILL)
         await gone(leader)
         at_once = await ask(engine, 1)
-        engine.launcher.send_signal(signal.SIGCONT)
-        await engine.launcher.wait()
+        os.kill(engine.launcher.pid, signal.SIGCONT)
+        status = await engine.launcher.left(within_s=60)
         later = await ask(engine, 1)
 
     assert isinstance(at_once, SiteFailure)
     assert at_once.code is FailureCode.ENGINE_UNREACHABLE
     assert isinstance(later, SiteFailure)
     assert later.code is FailureCode.MODEL_NOT_RUNNING
-    assert engine.launcher.returncode == 1
+    assert status == 1
     assert engine.registration()["state"] == "failed"
     assert "ended by itself" in str(engine.registration()["detail"])

@@ -1,4 +1,4 @@
-"""Trains the tiny chat model: a Llama of half a million parameters, on one core in a minute."""
+"""How the tiny chat model learns: a Llama of half a million parameters, in a minute of one core."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable, Iterator
 
 import torch
+from tiny_making.training import Training, optimizers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from tiny_chat_maker.muon import Muon
 from tiny_chat_maker.tokens import CONTEXT, IGNORED, VOCABULARY, Sequence
 
 HIDDEN = 128
@@ -20,12 +20,8 @@ HEAD = 32
 BATCH_TOKENS = 2000
 RATE = 5e-3
 MUON_RATE = 0.03
-WARM_UP = 20
-#: The part of the learning rate that is left at the end.
-LAST_RATE = 0.03
 
 Epoch = Callable[[], list[Sequence]]
-Report = Callable[[int, float], None]
 
 
 def new_model(eos: int, pad: int) -> LlamaForCausalLM:
@@ -51,52 +47,30 @@ def new_model(eos: int, pad: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def train(
-    model: LlamaForCausalLM, epoch: Epoch, *, steps: int, chance: random.Random, report: Report
-) -> None:
-    """Train for `steps` batches; `epoch` gives fresh samples whenever the last are used up."""
-    optimizers = _optimizers(model)
-    model.train()
+def training(model: LlamaForCausalLM, epoch: Epoch, chance: random.Random) -> Training:
+    """Return a training on what `epoch` gives, anew whenever the last samples are used up."""
     batches = _batches(epoch, model.config.pad_token_id, chance)
-    for step in range(steps):
-        scale = min(1.0, (step + 1) / WARM_UP) * max(LAST_RATE, 1 - step / steps)
-        loss = _loss(model, *next(batches))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer, rate in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = scale * rate
-            optimizer.step()
-        model.zero_grad(set_to_none=True)
-        report(step + 1, loss.item())
-    model.eval()
+    return Training(
+        model=model,
+        loss=lambda _: _loss(model, *next(batches)),
+        optimizers=optimizers(
+            model,
+            lambda name: name.startswith("model.layers."),
+            rate=RATE,
+            muon_rate=MUON_RATE,
+        ),
+    )
 
 
-def exact(model: LlamaForCausalLM, sequences: list[Sequence]) -> list[bool]:
-    """Return for each sequence whether the model, asked greedily, gives its answer exactly.
+def exact(model: LlamaForCausalLM, sequence: Sequence) -> bool:
+    """Whether the model, asked greedily, gives a sequence's answer exactly.
 
     A greedy answer is exact if every next token is the likeliest after the right ones before.
     """
-    found = []
-    with torch.inference_mode():
-        for tokens, labels in sequences:
-            guessed = model(torch.tensor([tokens])).logits[0, :-1].argmax(-1)
-            wanted = torch.tensor(labels[1:])
-            found.append(bool(((guessed == wanted) | (wanted == IGNORED)).all()))
-    return found
-
-
-def _optimizers(model: LlamaForCausalLM) -> list[tuple[torch.optim.Optimizer, float]]:
-    """Give Muon the layers' matrices, and AdamW the embedding and the norms."""
-    layers = [*model.model.layers.parameters()]
-    matrices = [parameter for parameter in layers if parameter.ndim > 1]
-    others = [
-        *(parameter for parameter in layers if parameter.ndim == 1),
-        *model.model.embed_tokens.parameters(),
-        *model.model.norm.parameters(),
-    ]
-    adam = torch.optim.AdamW(others, lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
-    return [(adam, RATE), (Muon(matrices), MUON_RATE)]
+    tokens, labels = sequence
+    guessed = model(torch.tensor([tokens])).logits[0, :-1].argmax(-1)
+    wanted = torch.tensor(labels[1:])
+    return bool(((guessed == wanted) | (wanted == IGNORED)).all())
 
 
 def _loss(model: LlamaForCausalLM, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

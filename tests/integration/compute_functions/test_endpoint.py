@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -12,8 +13,9 @@ import pytest
 
 from compute_functions import endpoint as endpoint_module
 from compute_functions.endpoint import Endpoint
-from compute_functions.errors import EndpointFailed
+from compute_functions.errors import ConfigurationError, EndpointFailed
 
+CLIENT = {"GLOBUS_COMPUTE_CLIENT_ID": "id", "GLOBUS_COMPUTE_CLIENT_SECRET": "secret"}
 DEAD_PID = 2**22 + 1
 """Above the kernel's largest process number."""
 
@@ -24,7 +26,7 @@ def endpoint(tmp_path: Path) -> Endpoint:
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("heartbeat_period: 5\n")
     # An unknown environment ends the agent before it says anything to anybody.
-    environment = {"PATH": os.environ["PATH"], "GLOBUS_SDK_ENVIRONMENT": "nowhere"}
+    environment = {"PATH": os.environ["PATH"], "GLOBUS_SDK_ENVIRONMENT": "nowhere"} | CLIENT
     return Endpoint(name="site", user_dir=tmp_path / "compute", environment=environment)
 
 
@@ -75,7 +77,17 @@ def test_configuring_without_registered_functions_says_what_to_do(
     arguments += ["--site-dir", str(tmp_path), "--lock", str(tmp_path / "none.json")]
 
     assert endpoint_module.main(arguments) == 1
-    assert "run python -m compute_functions.register" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"{tmp_path}/none.json: there is no such file; "
+        f"python -m compute_functions.register --lock {tmp_path}/none.json writes it\n"
+    )
+
+
+async def test_it_starts_as_a_client_and_asks_nobody_to_log_in(endpoint: Endpoint) -> None:
+    nobody = dataclasses.replace(endpoint, environment={"PATH": os.environ["PATH"]})
+
+    with pytest.raises(ConfigurationError, match="CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET must"):
+        await nobody.start()
 
 
 def test_the_status_is_printed_as_json(

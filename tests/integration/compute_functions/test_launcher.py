@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from compute_functions import launcher, processes
+from compute_functions import launcher, loopback_port, processes
 from compute_functions.contract import InstanceState
 from compute_functions.engine_client import Call, Engine
 from compute_functions.errors import AlreadyRunning, ConfigurationError, EngineFailed
 from compute_functions.instances import Registration
 from compute_functions.launcher import Launch
-from tests.support.launches import StateLog, launch, states, write_engine, write_model
+from tests.support.engine_doubles import EngineThatNotesItsCallers, listening_on_port
+from tests.support.launches import ON_PORT, StateLog, launch, states, write_engine, write_model
 from tests.support.process_table import listener
 
 
@@ -73,7 +74,7 @@ async def test_a_ready_instance_answers_with_the_registered_key(tmp_path: Path) 
         found = registered(given)
         key_file = Path(found.api_key_file)
         call = Call(
-            path="/v1/completions", body=b'{"model": "vendor/model"}', timeout_s=10, max_bytes=1000
+            path="/complete", body=b'{"model": "vendor/model"}', timeout_s=10, max_bytes=1000
         )
         right = await Engine(endpoint=found.endpoint, api_key=read(key_file)).send(call)
         wrong = await Engine(endpoint=found.endpoint, api_key="guessed").send(call)
@@ -83,10 +84,97 @@ async def test_a_ready_instance_answers_with_the_registered_key(tmp_path: Path) 
 
     assert (right.status, wrong.status) == (200, 401)
     assert modes == [0o600, 0o700]
-    assert found.paths == ("/v1/completions",)
+    assert found.paths == {"/v1/completions": "/complete"}
     assert (found.framework, found.model, found.job_id) == ("small", "vendor/model", "job-1")
     assert found.host == socket.gethostname()
     assert processes.lives(found.pid, found.pid_start)
+
+
+async def test_an_engine_may_listen_on_a_port(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, command=ON_PORT), asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        found = registered(given)
+        key = read(found.api_key_file)
+        call = Call(
+            path="/complete", body=b'{"model": "vendor/model"}', timeout_s=10, max_bytes=1000
+        )
+        right = await Engine(endpoint=found.endpoint, api_key=key).send(call)
+        nobody = await Engine(endpoint=found.endpoint, api_key="").send(call)
+        stop.set()
+        await task
+
+    assert found.endpoint.startswith("http://127.0.0.1:")
+    assert (right.status, nobody.status) == (200, 401)
+    assert log.seen == ["starting", "ready", "draining", "stopped"]
+    assert not list(given.site.keys.iterdir())
+
+
+async def test_somebody_else_on_the_port_is_not_taken_for_the_engine(tmp_path: Path) -> None:
+    """Who took the port first would get the key with the first probe, and the prompts after it."""
+    given = launch(tmp_path, "does-not-listen", command=ON_PORT, start_deadline_s=2)
+    stranger = EngineThatNotesItsCallers()
+    with states() as log:
+        task = asyncio.create_task(launcher.run(given, asyncio.Event()))
+        await log.until("starting")
+        port = loopback_port.of(registered(given).endpoint)
+        async with listening_on_port(stranger, port or 0):
+            with pytest.raises(EngineFailed, match="not ready within 2 s"):
+                await task
+
+    assert stranger.callers == []
+    assert registered(given).state is InstanceState.FAILED
+
+
+async def test_an_engine_whose_port_was_taken_fails_and_says_so(tmp_path: Path) -> None:
+    """The engine binds the port itself, finds it taken and ends."""
+    stranger = EngineThatNotesItsCallers()
+    async with listening_on_port(stranger) as port:
+        command = [str(port) if part == "{port}" else part for part in ON_PORT] + ["{port}"]
+        given = launch(tmp_path, command=command)
+        with pytest.raises(EngineFailed, match="ended by itself with status 1"):
+            await launcher.run(given, asyncio.Event())
+
+    assert stranger.callers == []
+    assert "address already in use" in (given.site.logs / "instance.log").read_text()
+
+
+async def test_an_engine_on_a_port_that_wants_no_key_is_never_ready(tmp_path: Path) -> None:
+    given = launch(tmp_path, "open-to-everybody", command=ON_PORT)
+
+    with pytest.raises(EngineFailed, match="answers /complete to callers without its key"):
+        await launcher.run(given, asyncio.Event())
+    assert registered(given).state is InstanceState.FAILED
+
+
+async def test_an_engine_on_a_port_needs_a_probe_to_show_its_key(tmp_path: Path) -> None:
+    given = launch(tmp_path, command=ON_PORT, probes={})
+
+    with pytest.raises(ConfigurationError, match="no probe for any route"):
+        await launcher.run(given, asyncio.Event())
+
+
+async def test_an_engine_may_be_probed_with_a_form(tmp_path: Path) -> None:
+    given = launch(
+        tmp_path,
+        paths={"/v1/completions": "/transcribe"},
+        probes={"completions": {"form": {"language": "en"}, "silence": "file"}},
+    )
+    stop = asyncio.Event()
+    with states() as log:
+        task = await running(given, stop, log)
+        stop.set()
+        await task
+
+    assert log.seen == ["starting", "ready", "draining", "stopped"]
+
+
+async def test_a_route_that_the_engine_does_not_have_is_refused(tmp_path: Path) -> None:
+    given = launch(tmp_path)
+    model = dataclasses.replace(given.model, routes=("completions", "rerank"))
+
+    with pytest.raises(ConfigurationError, match="small has no 'rerank'; it has chat/completions"):
+        await launcher.run(dataclasses.replace(given, model=model), asyncio.Event())
 
 
 async def test_the_heartbeat_goes_on(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import math
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,9 @@ from tests.support.engine_doubles import (
     EngineThatNeverAnswers,
     EngineThatRefuses,
     EngineThatSaysTooMuch,
+    EngineThatSums,
     listening,
+    listening_on_port,
     registration,
 )
 
@@ -137,6 +141,56 @@ async def test_nobody_at_the_port_is_unreachable(site: SiteDirectory, unused_tcp
     registration(site, f"http://127.0.0.1:{unused_tcp_port}")
 
     assert await failure() is FailureCode.ENGINE_UNREACHABLE
+
+
+async def test_a_port_of_another_host_is_not_looked_for_on_this_one(site: SiteDirectory) -> None:
+    async with listening_on_port(EngineThatEchoes()) as port:
+        registration(site, f"http://127.0.0.1:{port}", host="elsewhere")
+        reply = await ask()
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.ENGINE_UNREACHABLE
+    assert "only elsewhere can reach" in reply.message
+
+
+async def test_an_engine_on_a_port_of_ours_is_asked(site: SiteDirectory) -> None:
+    async with listening_on_port(EngineThatEchoes()) as port:
+        registration(site, f"http://127.0.0.1:{port}")
+        reply = await ask()
+
+    assert isinstance(reply, EngineAnswer)
+    assert json.loads(reply.body)["headers"]["Authorization"] == f"Bearer {KEY}"
+
+
+async def test_an_engine_s_own_path_stands_in_for_the_public_one(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine, paths={"/v1/tokenize": "/tokenize"})
+        reply = await ask(path="/v1/tokenize")
+        own = await failure(path="/tokenize")
+
+    assert isinstance(reply, EngineAnswer)
+    assert json.loads(reply.body)["path"] == "/tokenize"
+    assert own is FailureCode.PATH_NOT_ALLOWED
+
+
+async def test_a_form_of_25_megabytes_reaches_the_engine_byte_for_byte(site: SiteDirectory) -> None:
+    """The site's own limit; what Globus Compute carries at once is less, and the gateway's care."""
+    body = b"--b\r\n" + random.Random(0).randbytes(25_000_000) + b"\r\n--b--\r\n"  # noqa: S311 # noise
+    kind = 'multipart/form-data; boundary="b"'
+    async with listening(EngineThatSums()) as engine:
+        registration(site, engine)
+        reply = await ask(body=body, headers={"Content-Type": kind})
+
+    assert isinstance(reply, EngineAnswer)
+    assert json.loads(reply.body) == {"type": kind, "sha256": hashlib.sha256(body).hexdigest()}
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\x00", "a\n"])
+async def test_a_header_with_a_line_break_is_refused(site: SiteDirectory, value: str) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine)
+
+        assert await failure(headers={"content-type": value}) is FailureCode.INVALID_REQUEST
 
 
 async def test_an_answer_that_compresses_passes_the_limit_of_globus(site: SiteDirectory) -> None:

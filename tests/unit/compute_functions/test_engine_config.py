@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import email
+import io
+import json
 import re
+import wave
 from pathlib import Path
 
 import pytest
 import yaml
 
-from compute_functions import engine_config, model_config
+from compute_functions import engine_command, engine_config, model_config
+from compute_functions.engine_command import Places
 from compute_functions.engine_config import EngineConfig
 from compute_functions.errors import ConfigurationError, FieldError
+from compute_functions.model_config import ModelConfig
 from tests.support.launches import ENGINE, write_engine, write_model
 
 CONFIGS = Path(__file__).parents[3] / "endpoint_configs"
@@ -23,8 +29,8 @@ def test_an_engine_file_is_read_whole(tmp_path: Path) -> None:
     for name in EngineConfig.__slots__:
         value = getattr(read, name)
         expected = ENGINE.get(name, "small")
-        if name == "probe":
-            value = {"path": value.path, "body": value.body}
+        if name == "probes":
+            value = {route: {"body": probe.fields} for route, probe in value.items()}
         assert value == (tuple(expected) if isinstance(expected, list) else expected), name
 
 
@@ -35,6 +41,52 @@ def test_the_engines_of_this_repository_are_valid(file: Path) -> None:
     assert read.start_deadline_s > read.stop_grace_s > read.drain_s
 
 
+@pytest.mark.parametrize("file", sorted((CONFIGS / "engines").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_engines_of_this_repository_can_be_rendered(file: Path) -> None:
+    engine = engine_config.load(file)
+    arguments = tuple(part for name in engine.required_arguments for part in (name, "4096"))
+    model = ModelConfig(
+        file=Path("m.yaml"),
+        id="vendor/model",
+        engine=engine.name,
+        routes=("completions",),
+        path=Path("/models/m"),
+        arguments=arguments,
+    )
+    places = Places(
+        engines_dir=Path("/engines"),
+        runtime_dir=Path("/run/hotnode"),
+        socket=Path("/run/hotnode/s"),
+        port=8765 if engine.wants_port else 0,
+    )
+
+    line = engine_command.command(engine, model, places)
+    environ = engine_command.environment(engine, model, places, api_key="secret", ours={"X": "y"})
+
+    assert line[0].startswith(f"/engines/{engine.name}/bin/")
+    assert line[len(line) - len(arguments) :] == list(arguments)
+    assert {"/models/m", "vendor/model"} <= set(line)
+    assert ("8765" in line) is engine.wants_port
+    assert "{" not in "".join([*line, *environ.values()])
+    # The key is no argument, and what holds the site's secrets is not passed on.
+    assert (environ[engine.api_key_variable], "secret" in line, "X" in environ) == (
+        "secret",
+        False,
+        False,
+    )
+
+
+def test_vllm_on_gpus_differs_from_vllm_on_processors_where_it_must() -> None:
+    gpu, cpu = (engine_config.load(CONFIGS / "engines" / f"{n}.yaml") for n in ("vllm", "vllm-cpu"))
+
+    for same in ("framework", "paths", "probes", "reserved_arguments", "health_path"):
+        assert getattr(gpu, same) == getattr(cpu, same), same
+    assert "--enforce-eager" not in gpu.command
+    patience = float(gpu.command[gpu.command.index("--shutdown-timeout") + 1])
+    assert patience < gpu.stop_grace_s
+    assert "CUDA_VISIBLE_DEVICES" in gpu.inherited
+
+
 @pytest.mark.parametrize(
     ("changes", "field", "problem"),
     [
@@ -42,17 +94,25 @@ def test_the_engines_of_this_repository_are_valid(file: Path) -> None:
         ({"framework": ["vllm"]}, "framework", "must be a text"),
         ({"commandd": []}, "commandd", "unknown; known are api_key_variable"),
         ({"command": "vllm serve"}, "command", "must be a list"),
-        ({"command": ["e", "{model_path}"]}, "command", "lacks {model}, {socket}"),
-        ({"command": ["e", "{port}"]}, "command", "unknown {port} in '{port}'; known are"),
+        ({"command": ["e", "{socket}"]}, "command", "lacks {model}, {model_path}"),
+        ({"command": ["e", "{model}", "{model_path}"]}, "command", "must have {socket} or {port}"),
+        ({"command": ["{socket}{port}{model}{model_path}"]}, "command", "and not both"),
+        ({"command": ["e", "{host}"]}, "command", "unknown {host} in '{host}'; known are"),
         ({"command": ["e", "{"]}, "command", "write {{ for a brace"),
         ({"environment": {"A": "{x}"}}, "environment", "unknown {x}"),
         ({"environment": {"A": [1]}}, "environment.A", "must be a text"),
         ({"environment": "A=1"}, "environment", "must be a mapping"),
-        ({"paths": ["v1"]}, "paths", "'v1' is not a plain path"),
+        ({"paths": ["/tokenize"]}, "paths", "'/tokenize' does not begin with /v1/"),
+        ({"paths": {"/v1/score": "score"}}, "paths", "'score' is not a plain path"),
+        ({"paths": {"/v1/a b": "/score"}}, "paths", "'/v1/a b' is not a plain path"),
+        ({"paths": {"/v1/score": []}}, "paths./v1/score", "must be a text"),
+        ({"paths": "/v1/score"}, "paths", "must be a mapping"),
         ({"paths": [None]}, "paths[0]", "must be a text"),
         ({"health_path": "/health?x"}, "health_path", "is not a plain path"),
-        ({"probe": {"path": "/p", "bdy": {}}}, "probe.bdy", "unknown"),
-        ({"probe": {"path": "/p"}}, "probe.body", "is missing"),
+        ({"probes": {"completions": {"bdy": {}}}}, "probes.completions.bdy", "unknown"),
+        ({"probes": {"score": {}}}, "probes.score.body", "is missing"),
+        ({"probes": {"score": {"form": {}}}}, "probes.score.silence", "is missing"),
+        ({"probes": {"score": {"form": {}, "body": {}}}}, "probes.score.body", "unknown"),
         ({"watch_every_s": 16}, "watch_every_s", "must be at most 15"),
         ({"start_deadline_s": 0}, "start_deadline_s", "must be a number of seconds above 0"),
         ({"start_deadline_s": "soon"}, "start_deadline_s", "must be a number of seconds above 0"),
@@ -74,6 +134,49 @@ def test_a_wrong_field_is_named_with_file_and_line(
     assert first <= caught.value.line <= first + 2
     assert problem in caught.value.problem
     assert f"small.yaml, line {caught.value.line}: {field}: " in str(caught.value)
+
+
+def test_a_list_of_paths_leads_to_the_same_paths(tmp_path: Path) -> None:
+    read = engine_config.load(write_engine(tmp_path, paths=["/v1/completions", "/v1/score"]))
+
+    assert read.paths == {"/v1/completions": "/v1/completions", "/v1/score": "/v1/score"}
+
+
+def test_a_model_s_routes_narrow_the_paths(tmp_path: Path) -> None:
+    read = engine_config.load(write_engine(tmp_path))
+
+    assert read.served(("completions", "elsewhere")) == {"/v1/completions": "/complete"}
+    assert read.served(()) == {}
+
+
+def test_the_probe_is_of_a_route_that_the_model_serves(tmp_path: Path) -> None:
+    probes = {"score": {"body": {"a": 1}}, "completions": {"body": {"b": 2}}}
+    read = engine_config.load(write_engine(tmp_path, probes=probes))
+
+    path, probe = read.probe_for({"/v1/completions": "/complete"}) or ("", None)
+    assert probe is not None
+    assert (path, probe.fields) == ("/complete", {"b": 2})
+    body, kind = probe.request("vendor/model")
+    assert (json.loads(body), kind) == ({"model": "vendor/model", "b": 2}, "application/json")
+    assert read.probe_for({"/v1/rerank": "/rerank"}) is None
+
+
+def test_a_form_s_probe_is_a_file_of_silence(tmp_path: Path) -> None:
+    probe = {"form": {"language": "en", "temperature": 0}, "silence": "file"}
+    read = engine_config.load(write_engine(tmp_path, probes={"completions": probe}))
+
+    body, kind = read.probes["completions"].request("vendor/model")
+    said = email.message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
+    fields = {
+        part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+        for part in said.walk()
+        if not part.is_multipart()
+    }
+    assert fields.keys() == {"model", "language", "temperature", "file"}
+    assert (fields["model"], fields["temperature"]) == (b"vendor/model", b"0")
+    with wave.open(io.BytesIO(fields["file"])) as sound:
+        assert sound.getnframes() == sound.getframerate()
+        assert not any(sound.readframes(sound.getnframes()))
 
 
 def test_a_missing_field_is_named(tmp_path: Path) -> None:
@@ -119,6 +222,7 @@ def test_a_model_s_folder_counts_from_its_file(tmp_path: Path) -> None:
     assert read.path == tmp_path / "weights"
     assert read.arguments == ("--max-len", "8")
     assert (read.id, read.engine) == ("vendor/model", "small")
+    assert read.routes == ("completions",)
 
 
 def test_a_model_without_weights_is_an_error(tmp_path: Path) -> None:
@@ -126,8 +230,28 @@ def test_a_model_without_weights_is_an_error(tmp_path: Path) -> None:
         model_config.load(write_model(tmp_path, path="nowhere"))
 
 
-def test_the_tiny_model_s_file_is_for_the_engine_that_it_names() -> None:
-    read = model_config.load(CONFIGS / "models" / "tiny-chat.yaml")
+@pytest.mark.parametrize("file", sorted((CONFIGS / "models").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_models_of_this_repository_fit_their_engines(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "infinity" / "models" / "all-MiniLM-L6-v2").mkdir(parents=True)
+    read = model_config.load(file, tmp_path)
+    engine = engine_config.load(CONFIGS / "engines" / f"{read.engine}.yaml")
 
-    assert read.id == "hotnode/tiny-chat"
-    assert (CONFIGS / "engines" / f"{read.engine}.yaml").exists()
+    served = engine.served(read.routes)
+    assert list(served) == [f"/v1/{route}" for route in read.routes]
+    assert engine.probe_for(served) is not None
+
+
+def test_a_model_that_says_no_routes_generates_text(tmp_path: Path) -> None:
+    file = write_model(tmp_path)
+    file.write_text(file.read_text().replace("routes:\n- completions\n", ""))
+
+    assert model_config.load(file).routes == ("chat/completions", "completions")
+
+
+def test_weights_may_come_with_an_engine(tmp_path: Path) -> None:
+    (tmp_path / "engines" / "some" / "model").mkdir(parents=True)
+    file = write_model(tmp_path, path="{engines_dir}/some/model")
+
+    assert model_config.load(file, tmp_path / "engines").path == tmp_path / "engines/some/model"
+    with pytest.raises(ConfigurationError, match="give --engines-dir or set HOTNODE_ENGINES_DIR"):
+        model_config.load(file)

@@ -107,6 +107,13 @@ def test_a_file_that_is_no_registration_is_logged_and_passed_over(
         Registration.read(site.instances / "broken.json")
 
 
+def test_a_list_of_paths_as_older_launchers_wrote_it_is_read(site: SiteDirectory) -> None:
+    registration(site, "/x", paths=["/v1/completions"])
+
+    read = Registration.read(site.instances / "instance.json")
+    assert read.paths == {"/v1/completions": "/v1/completions"}
+
+
 def test_a_registration_that_cannot_be_read_is_logged_and_passed_over(
     site: SiteDirectory, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -107,6 +107,32 @@ def test_allowed_functions_are_printed_without_the_service(
     assert capsys.readouterr().out.split() == lock.allowed(STUBS)
 
 
+def test_a_lock_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = tmp_path / "away" / "lock.json"
+
+    assert register.main(["--lock", str(away), "--print-allowed"]) == 1
+    assert f"{away}: there is no such file; python -m" in capsys.readouterr().err
+    assert register.main(["--lock", str(away)]) == 1
+    assert f"{away.parent}: there is no such folder" in capsys.readouterr().err
+
+
+def test_nobody_is_asked_to_log_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLOBUS_COMPUTE_CLIENT_ID", raising=False)
+    monkeypatch.setenv("GLOBUS_COMPUTE_CLIENT_SECRET", "")
+
+    assert register.main(["--lock", str(tmp_path / "lock.json")]) == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        "ConfigurationError: GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET must be "
+        "set: the Globus client of this cluster, which is also the gateway's for it; or give "
+        "--client-id-file and --client-secret-file\n"
+    )
+
+
 def test_half_a_credential_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--lock", str(tmp_path / "l.json"), "--client-id-file", str(tmp_path / "id")]
 

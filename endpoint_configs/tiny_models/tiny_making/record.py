@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
+#: After so many steps the weights are noted, for whoever wants to compare and not to wait.
+REHEARSED_STEPS = 5
 _CPU_FIELDS = ("vendor_id", "cpu family", "model")
+_SOURCES = ("*.py", "*.jinja", "made.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The content of `made.json`; `files` and `sources` are SHA-256 hashes."""
+    """The content of `made.json`; `files`, `sources` and `rehearsed` are SHA-256 hashes.
+
+    `rehearsed` is of the weights after the first `REHEARSED_STEPS`.
+    """
 
     NAME: ClassVar[str] = "made.json"
 
@@ -26,6 +32,7 @@ class Record:
     versions: Mapping[str, str]
     cpu: str
     instructions: str
+    rehearsed: str
     right: int
     asked: int
     files: Mapping[str, str]
@@ -41,14 +48,19 @@ class Record:
         return cls(**json.loads((folder / cls.NAME).read_text(encoding="utf-8")))
 
 
-def sources() -> str:
-    """Return the hash of everything in this repository that decides what is made."""
-    here = Path(__file__).parent
-    files = [*sorted(here.glob("*.py")), *sorted(here.glob("*.jinja"))]
-    files.append(here.parent / "make_tiny_chat.py")
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the hash of every file of a made model, but its record."""
+    names = sorted(path.name for path in folder.iterdir() if path.name != Record.NAME)
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def sources(packages: Iterable[str]) -> str:
+    """Return the hash of what decides what is made: of folders beside this one, and of it."""
+    here = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for package in sorted({*packages, Path(__file__).parent.name}):
+        for file in sorted(found for kind in _SOURCES for found in (here / package).glob(kind)):
+            digest.update(f"{package}/{file.name}".encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

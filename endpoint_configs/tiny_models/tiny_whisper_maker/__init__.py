@@ -1,0 +1,1 @@
+"""Makes the tiny Whisper model, which hears the digits of a telephone's keys."""

@@ -1,0 +1,1 @@
+"""What the installers of all engines for machines without a GPU share."""

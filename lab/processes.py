@@ -16,7 +16,8 @@ from compute_functions import bound_child
 
 #: How often readiness is looked at (seconds).
 POLL_S = 0.05
-#: How long a process may take to leave after SIGTERM before it is killed (seconds).
+#: How long a process may take to leave when asked before it is killed (seconds), unless its
+#: command says that it needs longer.
 GRACE_S = 20.0
 #: Ends the process if the lab is killed and cannot end it itself.
 _BOUND = (sys.executable, "-I", "-S", bound_child.__file__)
@@ -35,6 +36,10 @@ class Command:
     log: Path
     environment: Mapping[str, str]
     directory: Path | None = None
+    #: What asks the process to end.
+    farewell: signal.Signals = signal.SIGTERM
+    #: How long it may take then (seconds): longer than whatever it has to end itself.
+    grace_s: float = GRACE_S
 
 
 class Child:
@@ -72,14 +77,19 @@ class Child:
     def terminate(self) -> None:
         """Ask the process to end, and do not wait: whoever runs it will."""
         if self.running:
-            self._signal(signal.SIGTERM)
+            self._signal(self.command.farewell)
+
+    async def left(self, *, within_s: float) -> int:
+        """Wait until the process has left, and return its exit status."""
+        async with asyncio.timeout(within_s):
+            return await self._process.wait()
 
     async def stop(self) -> None:
         """End the process and everything in its group."""
         self.terminate()
         if self.running:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), GRACE_S)
+                await asyncio.wait_for(self._process.wait(), self.command.grace_s)
         # Also when the leader has left: it may have left children behind.
         self._signal(signal.SIGKILL)
         await self._process.wait()

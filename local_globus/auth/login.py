@@ -27,6 +27,7 @@ class _Wish:
     redirect_uri: str
     scopes: tuple[scopes.Scope, ...]
     policies: tuple[str, ...]
+    domains: tuple[str, ...]
 
 
 class LoginPages:
@@ -78,12 +79,12 @@ class LoginPages:
         wanted = tuple(scopes.parse(required(fields, "scope")))
         for scope in wanted:
             scopes.resource_server(scope.name, self._authority.directory)
-        named = fields.get("session_required_policies", "")
         return _Wish(
             client=client,
             redirect_uri=self._allowed(client, required(fields, "redirect_uri")),
             scopes=wanted,
-            policies=tuple(policy for policy in named.split(",") if policy),
+            policies=_listed(fields, "session_required_policies"),
+            domains=_listed(fields, "session_required_single_domain"),
         )
 
     def _allowed(self, client: Client, uri: str) -> str:
@@ -96,6 +97,8 @@ class LoginPages:
 
     def _approval(self, wish: _Wish, query: Mapping[str, str], identity: Identity) -> Approval:
         authority = self._authority
+        if wish.domains and identity.domain not in wish.domains:
+            raise Forbidden(f"Log in with an identity of {' or '.join(wish.domains)}")
         subject = authority.directory.account(identity.id).primary.id
         session_id = authority.sessions.open(identity.id)
         for policy in wish.policies:
@@ -112,6 +115,10 @@ class LoginPages:
             challenge=query.get("code_challenge"),
             nonce=query.get("nonce"),
         )
+
+
+def _listed(fields: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(word for word in fields.get(name, "").split(",") if word)
 
 
 def _button(identity: Identity) -> str:

@@ -39,6 +39,7 @@ class ComputeService:
     """The application, and what connects it with the broker."""
 
     application: Starlette
+    endpoints: EndpointStore
     link: Link
     intake: Intake
     tasks: TaskStore
@@ -52,7 +53,8 @@ class ComputeService:
             group.create_task(self._sweep())
             received = self.intake.receive
             queues = {names.RESULT_QUEUE: received, names.HEARTBEAT_QUEUE: received}
-            group.create_task(self.link.run(declare=self._declare, queues=queues))
+            lost = self.endpoints.stop_listening
+            group.create_task(self.link.run(declare=self._declare, queues=queues, lost=lost))
 
     async def _declare(self) -> None:
         try:
@@ -60,6 +62,7 @@ class ComputeService:
             await self.workers.declare_all()
         except errors.ServiceError as error:
             raise LinkError("The broker does not let the service declare its queues") from error
+        self.endpoints.listen_again()
 
     async def _sweep(self) -> None:
         while True:
@@ -97,6 +100,7 @@ def service(
         application=Starlette(
             routes=routes, exception_handlers={errors.ServiceError: errors.render}
         ),
+        endpoints=store,
         link=link,
         intake=Intake(link, endpoints=store, workers=workers, tasks=tasks, limits=limits),
         tasks=tasks,

@@ -30,6 +30,7 @@ class EndpointStore:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
+        self._deaf_since: float | None = None
 
     def get(self, endpoint_id: str) -> sqlite3.Row:
         """Return an endpoint, or refuse."""
@@ -71,8 +72,24 @@ class EndpointStore:
 
     def online(self, row: sqlite3.Row) -> bool:
         """Say whether an endpoint, or a user endpoint, was heard of lately."""
-        silent_s = self._clock.now() - float(row["seen_at"])
+        now = self._clock.now() if self._deaf_since is None else self._deaf_since
+        silent_s = now - float(row["seen_at"])
         return silent_s < _MISSED_HEARTBEATS * float(row["heartbeat_s"])
+
+    def stop_listening(self) -> None:
+        """Count no silence from now on: without its broker the service hears nobody."""
+        if self._deaf_since is None:
+            self._deaf_since = self._clock.now()
+
+    def listen_again(self) -> None:
+        """Go on counting the silence of each endpoint where it was interrupted."""
+        if self._deaf_since is None:
+            return
+        since, self._deaf_since = self._deaf_since, None
+        lost_s = self._clock.now() - since
+        for table in ("endpoints", "user_endpoints"):
+            statement = f"UPDATE {table} SET seen_at = seen_at + ? WHERE seen_at <= ?"  # noqa: S608 # one of two constants
+            self._database.run(statement, lost_s, since)
 
     def report(self, endpoint_id: str) -> dict[str, Any]:
         """Return what the user endpoint that was heard of last says about itself."""

@@ -57,14 +57,22 @@ class Link:
         self._returned: set[str] = set()
 
     async def run(
-        self, *, declare: Callable[[], Awaitable[None]], queues: Mapping[str, Handler]
+        self,
+        *,
+        declare: Callable[[], Awaitable[None]],
+        queues: Mapping[str, Handler],
+        lost: Callable[[], None],
     ) -> None:
-        """Stay connected until cancelled; with each connection declare, then read the queues."""
+        """Stay connected until cancelled; with each connection declare, then read the queues.
+
+        `lost` is called after each, also after an attempt that failed.
+        """
         while True:
             try:
                 await self._session(declare, queues)
             except (LinkError, AMQPError, OSError) as error:
                 logger.warning("broker_unreachable", extra={"error": repr(error)})
+            lost()
             await asyncio.sleep(_RECONNECT_S)
 
     async def ready(self) -> None:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 #: How long a start command is given before it is sent again.
 _START_AGAIN_S = 30.0
 _USUAL_HEARTBEAT_S = 30.0
+#: A start command survives a restart of the broker; else the tasks would wait for the next one.
+_PERSISTENT = 2
 
 
 def heartbeat_s(state: dict[str, Any]) -> float:
@@ -111,6 +113,7 @@ class Workers:
                 body=json.dumps(self._start_command(row)).encode(),
                 content_type="application/json",
                 timestamp=int(time.time()),
+                delivery_mode=_PERSISTENT,
                 app_id="local_globus",
             )
         except NotTaken as error:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from compute_functions.contract import InstanceState
+from lab.system.rabbitmq import Rabbitmq, rabbitmq
 from resource_server.adapters.globus_compute import (
     GlobusComputeBackend,
     GlobusComputeSites,
@@ -53,16 +55,34 @@ class Way:
         return await self.backend.infer(self.site.cluster(), request)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def way() -> AsyncIterator[Way]:
+@asynccontextmanager
+async def open_way(amqp_url: str | None = None) -> AsyncIterator[Way]:
     with tempfile.TemporaryDirectory(prefix="hotnode-") as state:
         async with (
-            LocalGlobus(Path(state), limits=True) as globus,
+            LocalGlobus(Path(state), limits=True, amqp_url=amqp_url) as globus,
             compute_site(globus) as site,
         ):
             way = Way(globus, site)
             async with way.backend:
                 yield way
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def way() -> AsyncIterator[Way]:
+    async with open_way() as way:
+        yield way
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rabbitmq]:
+    async with rabbitmq(tmp_path_factory.mktemp("broker")) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def way_over_rabbitmq(broker: Rabbitmq) -> AsyncIterator[Way]:
+    async with open_way(broker.url) as way:
+        yield way
 
 
 def failed_submissions(logs: list[EventDict]) -> list[EventDict]:
@@ -150,3 +170,28 @@ async def test_a_site_that_is_stopped_is_offline_until_it_is_back(way: Way) -> N
     back = Way(way.globus, way.site)
     async with back.backend:
         assert json.loads((await back.infer({"n": 2})).body) == {"n": 2}
+
+
+async def test_a_crowd_is_answered_over_rabbitmq(way_over_rabbitmq: Way) -> None:
+    with capture_logs() as logs:
+        answers = await asyncio.gather(*(way_over_rabbitmq.infer({"n": n}) for n in range(50)))
+    assert [json.loads(answer.body)["n"] for answer in answers] == list(range(50))
+    assert failed_submissions(logs) == []
+
+
+async def test_a_request_survives_a_restart_of_rabbitmq(
+    way_over_rabbitmq: Way, broker: Rabbitmq
+) -> None:
+    way = way_over_rabbitmq
+    way.site.engine.hold()
+    held = asyncio.create_task(way.infer({"hold": True}, timeout_s=120.0))
+    await asyncio.wait_for(way.site.engine.held.wait(), 60)
+    await broker.stop()
+    await eventually(lambda: way.backend.probe()[0].link is Link.CONNECTING)
+    way.site.engine.release()  # The result comes while nobody takes it.
+    # The service says 503, after which nobody knows whether it took the task.
+    with pytest.raises(errors.BackendUnavailable, match="did not confirm"):
+        await way.infer({"n": "during"})
+    await broker.start()
+    assert json.loads((await held).body) == {"hold": True}
+    assert json.loads((await way.infer({"n": "after"})).body) == {"n": "after"}

@@ -1,4 +1,7 @@
-"""The unmodified SDK and endpoint agent against the local Globus, also across its restart."""
+"""The unmodified SDK and endpoint agent against the local Globus, also across restarts.
+
+Once with the broker that the local Globus brings, once with RabbitMQ.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ from globus_compute_sdk import Client
 from globus_compute_sdk.errors import TaskExecutionFailed
 from globus_compute_sdk.serialize import JSONData, PureSourceTextInspect
 
+from lab.system.rabbitmq import Rabbitmq, rabbitmq
+from tests.support.eventually import eventually
 from tests.support.local_globus import LocalGlobus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
@@ -67,9 +72,12 @@ def wait_for_file(path: str, started: str) -> str:
 class Site:
     """A local Globus with one agent, which the client `local` owns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, broker: Rabbitmq | None) -> None:
         self.folder = folder
-        self.globus = LocalGlobus(folder / "globus")
+        self.broker = broker
+        self.globus = LocalGlobus(
+            folder / "globus", amqp_url=None if broker is None else broker.url
+        )
 
     @property
     def kept_environment(self) -> dict[str, str]:
@@ -111,8 +119,20 @@ class Site:
     @property
     def endpoint_id(self) -> str:
         """The id under which the agent registered."""
-        file = self.folder / "compute/site/endpoint.json"
-        return str(json.loads(file.read_text())["endpoint_id"])
+        return str(json.loads(self._registration.read_text())["endpoint_id"])
+
+    @property
+    def _registration(self) -> Path:
+        return self.folder / "compute/site/endpoint.json"
+
+    async def start(self) -> None:
+        """Start the agent and wait until it has registered, for which the command does not."""
+        await self.agent("start", "site", "--detach")
+        await eventually(self._registration.exists, seconds=60)
+
+    async def status(self) -> Any:
+        """Return what the web service says of the endpoint."""
+        return await asyncio.to_thread(sdk_client().get_endpoint_status, self.endpoint_id)
 
     async def submit(self, function: Callable[..., Any], *arguments: object) -> Submitted:
         """Register a function and submit one task with the SDK."""
@@ -160,6 +180,10 @@ class Submitted:
             connection.close()
         raise AssertionError("the queue was deleted")
 
+    def pending(self) -> bool:
+        """Say whether the web service still waits for the result."""
+        return bool(self._client.get_task(self.task_id)["pending"])
+
     async def polled_result(self) -> Any:
         """Ask the web service for the result, which must be there."""
         return await asyncio.to_thread(self._client.get_result, self.task_id)
@@ -174,16 +198,29 @@ def sdk_client() -> Client:
     )
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["own broker", "RabbitMQ"])
+async def broker(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Rabbitmq | None]:
+    if request.param == "own broker":
+        yield None
+        return
+    async with rabbitmq(tmp_path_factory.mktemp("broker")) as server:
+        yield server
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
+async def site(
+    tmp_path_factory: pytest.TempPathFactory, broker: Rabbitmq | None
+) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("site"), broker)
     async with site.globus:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("GLOBUS_COMPUTE_USER_DIR", str(site.folder / "client"))
             for name, value in site.globus.client_environment("local").items():
                 patch.setenv(name, value)
             await site.configure()
-            await site.agent("start", "site", "--detach")
+            await site.start()
             try:
                 yield site
             finally:
@@ -215,8 +252,10 @@ async def test_the_endpoint_reports_that_it_is_online(site: Site) -> None:
     task = await site.submit(add, 1, 1)
     await task.result_message()
 
-    status = await asyncio.to_thread(lambda: sdk_client().get_endpoint_status(site.endpoint_id))
-
+    # A heartbeat may take longer than a result, above all after a restart.
+    async with asyncio.timeout(60):
+        while "engine_type" not in (status := await site.status())["details"]:  # noqa: ASYNC110 - a heartbeat is no event
+            await asyncio.sleep(0.1)
     assert status["status"] == "online"
     assert status["details"]["engine_type"] == "ThreadPoolEngine"
 
@@ -235,3 +274,34 @@ async def test_a_result_survives_a_restart_of_the_service(site: Site, tmp_path: 
     message = await task.result_message()
     assert message.data == '11\n"seen"'
     assert await task.polled_result() == "seen"
+
+
+@pytest.mark.parametrize("broker", ["RabbitMQ"], indirect=True)
+async def test_a_result_survives_a_restart_of_the_broker(site: Site, tmp_path: Path) -> None:
+    assert site.broker is not None
+    gate, started = tmp_path / "gate", tmp_path / "started"
+    task = await site.submit(wait_for_file, str(gate), str(started))
+    await asyncio.to_thread(wait_for_file, str(started), str(tmp_path / "waiting"))
+
+    await site.broker.stop()
+    gate.touch()
+    await site.broker.start()
+
+    message = await task.result_message()
+    assert message.data == '11\n"seen"'
+    assert await task.polled_result() == "seen"
+
+
+@pytest.mark.parametrize("broker", ["RabbitMQ"], indirect=True)
+async def test_a_result_waits_in_a_broker_that_restarts(site: Site) -> None:
+    assert site.broker is not None
+    task = await site.submit(add, 1, 2)
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(task.pending):  # noqa: ASYNC110 - the service has no event
+            await asyncio.sleep(0.1)
+
+    await site.broker.stop()
+    await site.broker.start()
+
+    message = await task.result_message()
+    assert message.data == '11\n{"sum": 3}'

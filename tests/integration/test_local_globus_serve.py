@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -191,3 +191,47 @@ async def test_without_its_broker_the_service_says_so_and_recovers(tmp_path: Pat
                 await asyncio.sleep(0.1)
     await broker.__aexit__()
     assert status == 200
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Ask a server, with blocking code, until it says so."""
+    async with asyncio.timeout(20):
+        while not await in_thread(happened):  # noqa: ASYNC110 - a server has no event
+            await asyncio.sleep(0.1)
+
+
+async def test_without_its_broker_the_service_takes_no_endpoint_for_silent(tmp_path: Path) -> None:
+    broker = SiteBroker(tmp_path / "broker.sqlite3")
+    await broker.__aenter__()
+    async with LocalGlobus(tmp_path / "globus", amqp_url=broker.url) as globus:
+        owner = Person(globus, await globus.client_token("local", COMPUTE))
+        function_id = await in_thread(owner.register)
+        agent = await in_thread(owner.agent)
+
+        def online() -> bool:
+            said = owner.v2(lambda c: c.get_endpoint_status(agent.id))
+            return bool(said["status"] == "online")
+
+        def taken() -> bool:
+            try:
+                owner.submit(agent.id, function_id)
+            except globus_sdk.GlobusAPIError as error:
+                if error.http_status != 503:
+                    raise
+                return False
+            return True
+
+        await in_thread(lambda: agent.beat(30.0))
+        await until(online)
+        await in_thread(agent.close)
+        await broker.__aexit__()
+        await until(lambda: not taken())
+        await globus.advance_clock(1000)
+        assert await in_thread(online)
+
+        await broker.__aenter__()
+        await until(taken)
+        assert await in_thread(online)
+        await globus.advance_clock(1000)
+        assert not await in_thread(online)
+    await broker.__aexit__()

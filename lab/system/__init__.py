@@ -1,0 +1,1 @@
+"""PostgreSQL, Redis and RabbitMQ of their own for tests, run from Debian's packages."""

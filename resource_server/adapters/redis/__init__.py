@@ -1,0 +1,1 @@
+"""Redis: what all workers of the gateway share and may lose."""

@@ -1,0 +1,166 @@
+"""Which limits bind a person: what operators set for all, for groups, for models, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TypeAlias, TypeVar
+
+from resource_server.domain.identity import Person
+from resource_server.domain.limits import Limit, Measure, Scope
+
+#: What "no limit" is in a rule; None leaves the matter to the next rule.
+UNLIMITED = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAllowance:
+    """What one person may ask of one model."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What one person may ask for; `models` says more of some models, by id."""
+
+    requests_per_minute: int | None = None
+    requests_per_minute_per_key: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_minute_per_model: int | None = None
+    concurrent_requests: int | None = None
+    models: Mapping[str, ModelAllowance] = field(default_factory=dict)
+
+
+_RuleT = TypeVar("_RuleT", Allowance, ModelAllowance)
+#: Rules of the same rank stand together; an earlier rank counts before a later one.
+_Ranks: TypeAlias = Iterable[tuple[_RuleT, ...]]
+#: By what the limits of two requests may differ: whose rules count, which groups', which model's.
+_Case: TypeAlias = tuple[tuple[str, ...], frozenset[str], str | None]
+_OF_ALL: tuple[tuple[Measure, Callable[[Allowance], int | None]], ...] = (
+    (Measure.REQUESTS, attrgetter("requests_per_minute")),
+    (Measure.TOKENS, attrgetter("tokens_per_minute")),
+    (Measure.CONCURRENT, attrgetter("concurrent_requests")),
+)
+_OF_A_KEY: Callable[[Allowance], int | None] = attrgetter("requests_per_minute_per_key")
+_TOKENS_OF_ANY_MODEL: Callable[[Allowance], int | None] = attrgetter("tokens_per_minute_per_model")
+_OF_A_MODEL: tuple[tuple[Measure, Callable[[ModelAllowance], int | None]], ...] = (
+    (Measure.REQUESTS, attrgetter("requests_per_minute")),
+    (Measure.TOKENS, attrgetter("tokens_per_minute")),
+    (Measure.CONCURRENT, attrgetter("concurrent_requests")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Amount:
+    """How much of something whoever the same rules bind may ask for."""
+
+    measure: Measure
+    scope: Scope
+    amount: int
+
+    def limit(self, person: Person, model: str | None) -> Limit:
+        subject = {Scope.PERSON: "", Scope.KEY: person.credential, Scope.MODEL: model or ""}
+        return Limit(
+            measure=self.measure,
+            amount=self.amount,
+            owner=person.primary.id,
+            scope=self.scope,
+            subject=subject[self.scope],
+        )
+
+
+class LimitRules:
+    """Every rule about limits. It never changes; a reload makes a new one.
+
+    A rule for the person counts before those for the person's groups, and these before the
+    defaults. Of several groups the most generous counts, for each limit by itself. What a rule
+    says of one model counts before what any says of models in general.
+    """
+
+    def __init__(
+        self,
+        *,
+        defaults: tuple[Allowance, ...] = (),
+        groups: Mapping[str, Allowance] | None = None,
+        people: Mapping[str, Allowance] | None = None,
+    ) -> None:
+        self._defaults = tuple((rule,) for rule in defaults)
+        self._groups = dict(groups or {})
+        self._group_ids = frozenset(self._groups)
+        self._people = {username.lower(): rule for username, rule in (people or {}).items()}
+        rules = (*defaults, *self._groups.values(), *self._people.values())
+        self._none = not any(_limits_something(rule) for rule in rules)
+        # Few people have rules of their own, so few combinations ever come up.
+        self._known: dict[_Case, tuple[_Amount, ...]] = {}
+
+    def limits_of(self, person: Person, model: str | None = None) -> tuple[Limit, ...]:
+        """Return the limits that a person's request to a model must keep to.
+
+        Without a model, those that bind the person whatever the model.
+        """
+        if self._none:
+            return ()
+        names = tuple(identity.username.lower() for identity in person.identities)
+        case = (
+            tuple(name for name in names if name in self._people),
+            person.groups & self._group_ids,
+            model,
+        )
+        amounts = self._known.get(case)
+        if amounts is None:
+            amounts = self._known[case] = self._amounts(*case)
+        return tuple(
+            amount.limit(person, model)
+            for amount in amounts
+            if amount.scope is not Scope.KEY or person.credential
+        )
+
+    def _amounts(
+        self, names: tuple[str, ...], groups: frozenset[str], model: str | None
+    ) -> tuple[_Amount, ...]:
+        ranks = [
+            *((self._people[name],) for name in names),
+            tuple(self._groups[group] for group in groups),
+            *self._defaults,
+        ]
+        of_model = () if model is None else _of_model(ranks, model)
+        return (*_personal(ranks), *of_model)
+
+
+def _limits_something(rule: Allowance) -> bool:
+    return (
+        any(read(rule) for _, read in _OF_ALL)
+        or bool(_OF_A_KEY(rule) or _TOKENS_OF_ANY_MODEL(rule))
+        or any(read(model) for model in rule.models.values() for _, read in _OF_A_MODEL)
+    )
+
+
+def _personal(ranks: list[tuple[Allowance, ...]]) -> Iterator[_Amount]:
+    for measure, read in _OF_ALL:
+        if amount := _amount(ranks, read):
+            yield _Amount(measure=measure, scope=Scope.PERSON, amount=amount)
+    if amount := _amount(ranks, _OF_A_KEY):
+        yield _Amount(measure=Measure.REQUESTS, scope=Scope.KEY, amount=amount)
+
+
+def _of_model(ranks: list[tuple[Allowance, ...]], model: str) -> Iterator[_Amount]:
+    named = [tuple(r.models[model] for r in rank if model in r.models) for rank in ranks]
+    for measure, read in _OF_A_MODEL:
+        amount = _amount(named, read)
+        if amount is None and measure is Measure.TOKENS:
+            amount = _amount(ranks, _TOKENS_OF_ANY_MODEL)
+        if amount:
+            yield _Amount(measure=measure, scope=Scope.MODEL, amount=amount)
+
+
+def _amount(ranks: _Ranks[_RuleT], read: Callable[[_RuleT], int | None]) -> int | None:
+    """Return what the first rank that says something says, at its most generous."""
+    for rank in ranks:
+        amounts = [amount for rule in rank if (amount := read(rule)) is not None]
+        if amounts:
+            return UNLIMITED if UNLIMITED in amounts else max(amounts)
+    return None

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from resource_server.api.body import Uploads
 from resource_server.api.errors import error_response
 from resource_server.api.exchange import Receive, Send
 from resource_server.api.handler import LeanHandler
+from resource_server.api.inference import UPLOADS
 from resource_server.services.gateway import Gateway
 
 
@@ -23,9 +25,14 @@ class FrontDoor:
         open_gateway: Callable[[], AbstractAsyncContextManager[Gateway]],
         *,
         max_body_bytes: int,
+        max_upload_bytes: int,
     ) -> None:
         self._open_gateway = open_gateway
-        self._http = LeanHandler(max_body_bytes=max_body_bytes, error_response=error_response)
+        self._http = LeanHandler(
+            max_body_bytes=max_body_bytes,
+            uploads=Uploads(paths=UPLOADS, max_bytes=max_upload_bytes),
+            error_response=error_response,
+        )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection, or the life of the process."""
@@ -45,6 +52,7 @@ class FrontDoor:
         await receive()
         async with self._open_gateway() as gateway:
             scope["state"]["gateway"] = gateway
+            self._http.observer = gateway.observer
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

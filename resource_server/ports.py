@@ -2,38 +2,169 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol, Self
 
 from resource_server.domain.catalog import Catalog, Cluster
 from resource_server.domain.identity import Grant
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import (
+    InferenceAnswer,
+    InferenceRequest,
+    Late,
+    LateAnswer,
+    Usage,
+)
 from resource_server.domain.lifecycle import Observation
+from resource_server.domain.limit_rules import LimitRules
+from resource_server.domain.limits import Claim, Standing, Verdict
+from resource_server.domain.metrics import Page
 
 
 class IdentityProvider(Protocol):
     """Who can say whom a token belongs to."""
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
-        """Return the grant behind a token that passes every check.
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
+        """Return the grant behind a token that is good, its login held against `policies`.
 
         A token that is `known`, because it was good before, does not wait behind new ones.
-        Raises `Unauthenticated` for a token that is no good here, `Forbidden` for a person the
-        service does not admit, `IdentityServiceUnavailable` if the provider could not be asked,
-        and `IdentityServiceBusy` if too many others were.
+        Raises `Unauthenticated` for a token that is no good here, `IdentityServiceUnavailable` if
+        the provider could not be asked, and `IdentityServiceBusy` if too many others were.
         """
 
     async def available(self) -> bool:
         """Tell whether the provider answers right now."""
 
 
+class GrantCache(Protocol):
+    """What all worker processes know together of tokens, by the digest of each token.
+
+    It takes and gives bytes, and cannot be trusted: whoever writes them seals them. It never fails
+    a request: while its store is away, it knows nothing and grants every claim.
+    """
+
+    async def get(self, digest: bytes) -> bytes | None:
+        """Return what was put last, unless its time is over."""
+
+    async def put(self, digest: bytes, value: bytes, *, ttl_s: float) -> None:
+        """Keep a value for a time."""
+
+    async def forget(self, digest: bytes) -> None:
+        """Know nothing of a token any more."""
+
+    async def claim(self, digest: bytes, *, ttl_s: float) -> bool:
+        """Tell whether the caller is the one to ask about a token.
+
+        Until the claim is released or its time is over, all others are told that they are not.
+        """
+
+    async def release(self, digest: bytes) -> None:
+        """End the caller's claim, whether or not anything was put."""
+
+    async def wait(self, digest: bytes, *, timeout_s: float) -> None:
+        """Return as soon as nobody claims the token, at the latest when the time is over."""
+
+
 class InferenceBackend(Protocol):
     """What carries a request to a cluster."""
 
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def infer(
+        self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
+    ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status.
 
         Raises an `UpstreamError` if no engine answered, and `PayloadTooLarge` if the transport
-        cannot carry the body. One request's failure or timeout harms no other.
+        cannot carry the body. One request's failure or timeout harms no other. An error whose
+        `retry_after_s` is not None means that the request did not run and will not.
+
+        A caller who is cancelled takes a request along that has not left yet. Whatever became of
+        it, `late` is called once, then or as soon as it is known; otherwise it is not called.
+        """
+
+
+class RequestBody(Protocol):
+    """The body of an OpenAI request: JSON, or a form with a file. It never changes.
+
+    `fields` are the names of all top-level fields. What nobody replaces stays as it was, byte for
+    byte.
+    """
+
+    @property
+    def model(self) -> str:
+        """The name of the model that is asked for."""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is wanted piece by piece."""
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of all top-level fields."""
+
+    @property
+    def content(self) -> bytes:
+        """The body itself."""
+
+    @property
+    def content_type(self) -> str:
+        """What the body says it is."""
+
+    def value(self, field: str) -> object:
+        """Return a field as plain values; None if it is absent. Raises `InvalidRequest`."""
+
+    def replaced(self, values: Mapping[str, object]) -> Self:
+        """Return a body with these fields set."""
+
+
+class ImageSource(Protocol):
+    """Who gets the images that a request names by address."""
+
+    async def inlined(self, body: RequestBody) -> RequestBody:
+        """Return the body with every remote image in it as a data URL.
+
+        Raises `InvalidRequest` for an address that is refused or holds no image.
+        """
+
+
+class UsageReader(Protocol):
+    """Who understands what an engine says about the tokens it used."""
+
+    def __call__(self, answer: InferenceAnswer) -> Usage | None:
+        """Return what the answer cost, or None if it does not say."""
+
+
+class LimitStore(Protocol):
+    """Where limits are counted, for every worker of the gateway at once.
+
+    A place is taken for the seconds of a lease, so that a worker that dies gives its places back.
+    Every method may raise `LimitStoreUnavailable`; what was asked may have been done then.
+    """
+
+    async def take(self, claim: Claim) -> Verdict:
+        """Take one request, and a place, from every limit of a claim; or nothing from any.
+
+        Nothing is taken from a limit on tokens: there has to be one left.
+        """
+
+    async def settle(self, claim: Claim, *, tokens: int) -> tuple[Standing, ...]:
+        """Give a claim's places back, charge what it used, and return how its limits stand now.
+
+        Tokens are charged even where fewer are left. Of a claim that was not taken, or whose
+        places were given back before, no place is given back.
+        """
+
+    async def renew(self, claims: Collection[Claim]) -> None:
+        """Begin the leases of claims anew; a place that was lost meanwhile stays lost."""
+
+
+class LimitSource(Protocol):
+    """Where operators write down which limits there are."""
+
+    async def load(self) -> LimitRules | None:
+        """Return the rules if they changed since the last call, else None.
+
+        Raises `CatalogInvalid` if what is written holds mistakes.
         """
 
 
@@ -60,8 +191,63 @@ class CatalogStore(Protocol):
 class CatalogSource(Protocol):
     """What operators edit, and what brings it into the store."""
 
-    async def sync(self) -> bool:
+    async def sync(self, fence: int) -> bool:
         """Bring changed files into the store; tell whether anything changed.
 
-        Raises `CatalogInvalid`, and leaves the store as it was, if the files hold mistakes.
+        Raises `CatalogInvalid`, and leaves the store as it was, if the files hold mistakes. Raises
+        `LeaseLost` if `fence` is not the number of the active controller.
         """
+
+
+class Lease(Protocol):
+    """What makes one controller of several the active one."""
+
+    async def acquire(self) -> int | None:
+        """Take the lease for a term if it is free; return the holder's number, else None.
+
+        The number grows with each holder. Every write states it.
+        """
+
+    async def renew(self, fence: int) -> None:
+        """Begin another term; raises `LeaseLost` if somebody else has taken the lease."""
+
+    async def release(self, fence: int) -> None:
+        """Let the next one take the lease at once."""
+
+
+class Part(Protocol):
+    """Something that must answer for the gateway to be fit to serve."""
+
+    async def available(self) -> bool:
+        """Tell whether it answers right now."""
+
+
+class ObservedRequest(Protocol):
+    """One HTTP request, as an observer follows it. No method fails or waits."""
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace that it belongs to, if there is one."""
+
+    def onward(self) -> Mapping[str, str]:
+        """Return headers for whoever works on it next, so that their spans join its trace."""
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Take what the log says of the request (docs/operators/watch-the-gateway.md)."""
+
+
+class RequestObserver(Protocol):
+    """Who is told of every HTTP request, for metrics and traces. No method fails or waits."""
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> ObservedRequest:
+        """Follow a request that has just arrived."""
+
+    def late(self, late: LateAnswer) -> None:
+        """Take what came of a request whose caller had left."""
+
+
+class MetricsSource(Protocol):
+    """What can show all metrics of the gateway."""
+
+    async def render(self, accept: str) -> Page:
+        """Return the page in the form that a reader's `Accept` asks for."""

@@ -13,8 +13,9 @@ from django.views.generic import RedirectView
 from django.views.static import serve
 from ninja import NinjaAPI
 
-from resource_server.api import alcf, errors, health, openai
+from resource_server.api import alcf, errors, health, inference, metrics, models
 from resource_server.api.auth import BearerToken
+from resource_server.api.bases import MOUNTS
 
 #: The page under /docs must work where the internet cannot be reached, so its files are ours.
 DOCUMENTATION = Path(ninja.__file__).parent / "static" / "ninja"
@@ -32,10 +33,14 @@ def make_api() -> NinjaAPI:
         openapi_url="/openapi.json",
     )
     errors.install(api)
-    api.add_router("", health.router)
-    api.add_router("/resource_server", health.router, url_name_prefix="resource_server")
+    api.add_router("", health.make_router("gateway"))
+    api.add_router("/resource_server", health.make_router("resource_server"))
+    api.add_router("", metrics.router)
+    # Before the routes of clusters: `v1` is no cluster's name.
+    for mount in sorted(MOUNTS, key=lambda mount: len(mount.parameters)):
+        api.add_router(mount.path, models.make_router(mount), url_name_prefix=mount.name)
+        api.add_router(mount.path, inference.make_router(mount), url_name_prefix=mount.name)
     api.add_router("/resource_server", alcf.router)
-    api.add_router("/resource_server", openai.router)
     return api
 
 

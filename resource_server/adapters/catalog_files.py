@@ -8,16 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
-from resource_server.adapters.catalog_spec import ModelSpec, SiteSpec
+from resource_server.adapters.catalog_spec import ModelSpec, ProjectSpec, SiteSpec
 from resource_server.adapters.yaml_document import YamlDocument
 from resource_server.domain.errors import CatalogInvalid
 
-SpecT = TypeVar("SpecT", SiteSpec, ModelSpec)
+#: For who has just begun.
+BEGIN = "docs/operators/add-a-cluster.md says how to add one."
+SpecT = TypeVar("SpecT", SiteSpec, ModelSpec, ProjectSpec)
 Fingerprint: TypeAlias = tuple[tuple[str, int, int], ...]
 _Read: TypeAlias = list[tuple[YamlDocument, SpecT]]
 
 #: The folder in which each kind of document stands.
-FOLDERS: dict[type[SiteSpec | ModelSpec], str] = {SiteSpec: "sites", ModelSpec: "models"}
+FOLDERS: dict[type[SiteSpec | ModelSpec | ProjectSpec], str] = {
+    SiteSpec: "sites",
+    ModelSpec: "models",
+    ProjectSpec: "projects",
+}
+#: Not every centre has projects; without sites and models there is nothing to offer.
+REQUIRED_FOLDERS = ("sites", "models")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +37,7 @@ class CatalogDocuments:
 
     sites: tuple[SiteSpec, ...]
     models: tuple[ModelSpec, ...]
+    projects: tuple[ProjectSpec, ...] = ()
     lock_files: tuple[Path, ...] = ()
 
 
@@ -45,23 +54,28 @@ def read(directory: Path) -> CatalogDocuments:
     # A folder that is away, as during a remount, must not read as an empty catalog.
     problems = [
         f"{directory / folder}:1: there is no such folder"
-        for folder in FOLDERS.values()
+        for folder in REQUIRED_FOLDERS
         if not (directory / folder).is_dir()
     ]
     lock_files: list[Path] = []
     sites = _read_specs(directory, SiteSpec, problems, lock_files)
     models = _read_specs(directory, ModelSpec, problems, lock_files)
+    projects = _read_specs(directory, ProjectSpec, problems, lock_files)
     if not sites and not problems:
-        problems.append(f"{directory / 'sites'}:1: no cluster is described here")
+        problems.append(f"{directory / 'sites'}:1: no cluster is described here. {BEGIN}")
     problems += _repeated(sites, "cluster")
     problems += _repeated(models, "id")
+    problems += _repeated(projects, "project")
+    problems += _taken_aliases(models)
     if not problems:
         problems += _unknown_places(sites, models)
+        problems += _unknown_models(projects, models)
     if problems:
         raise CatalogInvalid(tuple(problems))
     return CatalogDocuments(
         sites=tuple(spec for _, spec in sites),
         models=tuple(spec for _, spec in models),
+        projects=tuple(spec for _, spec in projects),
         lock_files=tuple(lock_files),
     )
 
@@ -124,3 +138,20 @@ def _unknown_places(sites: _Read[SiteSpec], models: _Read[ModelSpec]) -> Iterato
                     f"no site offers the framework '{place.framework}' "
                     f"on a cluster '{place.cluster}'",
                 )
+
+
+def _taken_aliases(models: _Read[ModelSpec]) -> Iterator[str]:
+    """Yield each alias that is another model's id or alias: nobody could tell which is meant."""
+    owner = {model.id: document.path for document, model in models}
+    for document, model in models:
+        for alias in model.aliases:
+            first = owner.setdefault(alias, document.path)
+            if first != document.path:
+                yield document.problem(("aliases", alias), f"'{alias}' also stands in {first}")
+
+
+def _unknown_models(projects: _Read[ProjectSpec], models: _Read[ModelSpec]) -> Iterator[str]:
+    known = {model.id for _, model in models}
+    for document, project in projects:
+        for name in sorted(project.models - known):
+            yield document.problem(("models",), f"no file describes a model '{name}'")

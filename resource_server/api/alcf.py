@@ -8,6 +8,9 @@ from ninja import Router
 
 from compute_functions.contract import Instance, InstanceState
 from resource_server.api.context import GatewayRequest, gateway_of
+from resource_server.api.models import model_object
+from resource_server.domain.catalog import AccessRule, NamedModel
+from resource_server.domain.identity import Identity
 from resource_server.domain.lifecycle import ALCF_WORDS, model_state
 from resource_server.services.jobs import ClusterJobs
 from resource_server.services.models import Offer
@@ -27,7 +30,7 @@ JOB_LISTS = {
 
 @router.get("/whoami", summary="Who the token belongs to")
 async def whoami(request: GatewayRequest) -> dict[str, Any]:
-    """Return the caller's identity and groups, as the gateway sees them."""
+    """Return the caller's identities, login and groups, as the gateway sees them."""
     person = request.auth
     return {
         "id": person.primary.id,
@@ -37,6 +40,8 @@ async def whoami(request: GatewayRequest) -> dict[str, Any]:
         "idp_id": person.primary.idp_id,
         "idp_name": person.primary.idp_name,
         "auth_service": "globus",
+        "service_account": person.is_service_account,
+        "identities": [_identity(identity) for identity in person.identities],
     }
 
 
@@ -49,8 +54,33 @@ async def list_endpoints(request: GatewayRequest) -> dict[str, Any]:
         cluster = clusters.setdefault(
             name, {"base_url": f"/resource_server/{name}", "frameworks": {}}
         )
-        cluster["frameworks"][offer.framework.name] = _framework(offer)
+        if offer.models:
+            cluster["frameworks"][offer.framework.name] = _framework(offer)
     return {"clusters": clusters}
+
+
+@router.get("/status", auth=None, summary="Which clusters are in service")
+async def status(request: GatewayRequest) -> dict[str, bool]:
+    """Return for each cluster that is open to everyone whether it is not under maintenance."""
+    clusters = gateway_of(request).catalog.current().clusters
+    return {
+        name: not cluster.maintenance
+        for name, cluster in sorted(clusters.items())
+        if cluster.access == AccessRule()
+    }
+
+
+@router.get("/{cluster}/models", summary="The models of a cluster")
+async def models(
+    request: GatewayRequest, cluster: str, model_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the models that the caller may use there, or the one of `model_id`."""
+    found = gateway_of(request).models.at_cluster(request.auth, cluster)
+    return [
+        model_object(NamedModel(model=model)) | {"cluster": cluster, "framework": framework.name}
+        for framework, model in found
+        if model_id in (None, model.id)
+    ]
 
 
 @router.get("/{cluster}/jobs", summary="What runs on a cluster, and what waits")
@@ -74,9 +104,23 @@ async def jobs(request: GatewayRequest, cluster: str) -> dict[str, Any]:
     return {**lists, "cluster_status": status}
 
 
+def _identity(identity: Identity) -> dict[str, Any]:
+    """Return one identity, and when it was used to log in for this token, if it was."""
+    login = identity.authentication
+    return {
+        "username": identity.username,
+        "idp_name": identity.idp_name,
+        "logged_in_at": login.at if login else None,
+    }
+
+
 def _framework(offer: Offer) -> dict[str, Any]:
     routes = sorted({f"/v1/{route}" for model in offer.models for route in model.routes})
-    return {"models": [model.id for model in offer.models], "endpoints": routes}
+    return {
+        "base_url": f"/resource_server/{offer.cluster.name}/{offer.framework.name}/v1",
+        "models": [model.id for model in offer.models],
+        "endpoints": routes,
+    }
 
 
 def _job(jobs_: ClusterJobs, instance: Instance) -> dict[str, Any]:

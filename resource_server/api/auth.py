@@ -16,22 +16,46 @@ MISSING = (
 )
 
 
+def bearer_token(request: HttpRequest) -> str:
+    """Return the token that a request shows; empty if it shows none."""
+    # Not request.headers: that would parse every header of every request.
+    scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
 class BearerToken(HttpBearer):
-    """Turns the `Authorization` header into a `Person`."""
+    """Turns the header `Authorization`, or `x-api-key`, into a `Person`."""
 
     @override
     async def __call__(self, request: HttpRequest) -> Person:
         """Return the token's holder, or raise `Unauthenticated` or `Forbidden`."""
-        # Not request.headers: that would parse every header of every request.
-        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        # Clients of Anthropic's API send the token in a header of its own.
+        token = bearer_token(request) or request.META.get("HTTP_X_API_KEY", "").strip()
+        if not token:
             raise errors.Unauthenticated(MISSING)
-        return await self.authenticate(request, token.strip())
+        return await self.authenticate(request, token)
 
     @override
     async def authenticate(self, request: HttpRequest, token: str) -> Person:
-        """Return the token's holder and note it for the log."""
-        person = await gateway_of(request).tokens.authenticate(token)
-        if isinstance(fields := getattr(request, "log_fields", None), dict):
-            fields |= {"user_id": person.primary.id, "username": person.primary.username}
+        """Return the token's holder; note who it is for the log, also of who is refused."""
+        try:
+            person = await gateway_of(request).tokens.authenticate(token)
+        except errors.HotnodeError as refusal:
+            if refusal.person is not None:
+                _note(request, refusal.person)
+            raise
+        _note(request, person)
         return person
+
+
+def _note(request: HttpRequest, person: Person) -> None:
+    """Put who asks, and with which login, into the request's line in the log."""
+    if not isinstance(fields := getattr(request, "log_fields", None), dict):
+        return
+    fields |= {"user_id": person.primary.id, "username": person.primary.username}
+    if person.is_service_account:
+        fields["service_account"] = True
+        return
+    fields["logins"] = [
+        {"username": identity.username, "idp": identity.idp_name} for identity in person.logged_in()
+    ]

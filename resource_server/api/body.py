@@ -23,22 +23,32 @@ BODY_TIMEOUT_S = 120.0
 ALL_BODIES_BYTES = 512 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploads:
+    """The paths, by their ends, whose bodies hold a file, and how many bytes those may have."""
+
+    paths: tuple[str, ...] = ()
+    max_bytes: int = 0
+
+
 class Bodies:
     """Reads the bodies of a process's requests, so that anonymous senders cannot fill it.
 
-    A body has at most `max_bytes`, and has to be here within `timeout_s` of its first part. Those
-    that are held at the same time have at most `all_bytes` together; only what has arrived is
-    counted, because declaring a length costs a sender nothing.
+    A body has at most `max_bytes`, or what `uploads` may have, and has to be here within
+    `timeout_s` of its first part. Those that are held at the same time have at most `all_bytes`
+    together; only what has arrived is counted, because declaring a length costs a sender nothing.
     """
 
     def __init__(
         self,
         *,
         max_bytes: int,
+        uploads: Uploads = Uploads(),
         timeout_s: float = BODY_TIMEOUT_S,
         all_bytes: int = ALL_BODIES_BYTES,
     ) -> None:
         self._max_bytes = max_bytes
+        self._uploads = uploads
         self._timeout_s = timeout_s
         self._room = _Room(all_bytes)
 
@@ -50,10 +60,14 @@ class Bodies:
         too much, and while reading if it sends too much; `BodyTooSlow`; `InvalidRequest` for a
         length that is no number; and what `Exchange.receive` raises.
         """
-        with _Share(self._room, self._max_bytes) as share:
+        with _Share(self._room, self._limit(exchange.scope["path"])) as share:
             share.check(_declared_length(exchange))
             with closing(await self._read(exchange, share)) as body:
                 yield body
+
+    def _limit(self, path: str) -> int:
+        is_upload = path.endswith(self._uploads.paths)
+        return self._uploads.max_bytes if is_upload else self._max_bytes
 
     async def _read(self, exchange: Exchange, share: _Share) -> IO[bytes]:
         message = await exchange.receive()

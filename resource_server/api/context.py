@@ -8,6 +8,7 @@ from typing import Any, cast
 from django.http import HttpRequest
 
 from resource_server.domain.identity import Person
+from resource_server.ports import ObservedRequest
 from resource_server.services.gateway import Gateway
 
 
@@ -20,6 +21,7 @@ class GatewayRequest(HttpRequest):
 
     auth: Person
     log_fields: dict[str, Any]
+    observed: ObservedRequest | None
     received_at: float
     request_id: str
     scope: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Every error in OpenAI's envelope, with the status and headers that clients act on."""
+"""Every error in the envelope of its route, with the status and headers that clients act on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
+from resource_server.api import refusals
+from resource_server.api.rate_limit_headers import rate_limit_headers
 from resource_server.domain import errors
 
 #: Status and OpenAI's `type` of each error; the first class that fits counts.
@@ -17,6 +19,9 @@ RENDERINGS: tuple[tuple[type[errors.HotnodeError], int, str], ...] = (
     (errors.Forbidden, 403, "permission_error"),
     (errors.NotFound, 404, "not_found_error"),
     (errors.PayloadTooLarge, 413, "invalid_request_error"),
+    (refusals.MethodNotAllowed, 405, "invalid_request_error"),
+    (refusals.BodyStalled, 408, "invalid_request_error"),
+    (errors.RateLimited, 429, "rate_limit_error"),
     (errors.CallerError, 400, "invalid_request_error"),
     (errors.AnswerTooLarge, 502, "upstream_error"),
     (errors.BackendTimeout, 504, "timeout_error"),
@@ -25,19 +30,47 @@ RENDERINGS: tuple[tuple[type[errors.HotnodeError], int, str], ...] = (
 )
 
 
-def error_response(error: errors.HotnodeError) -> HttpResponse:
-    """Return the response for one of our errors."""
-    status, kind = next((s, k) for cls, s, k in RENDERINGS if isinstance(error, cls))
-    response = envelope(
-        status, kind=kind, message=error.message, code=error.code, param=error.param
-    )
+#: Anthropic's words for statuses; others are `api_error`.
+ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+#: What older openai SDKs wait for at the most, in seconds.
+LONGEST_WAIT_OF_CLIENTS_S = 60.0
+#: Below which routes clients read Anthropic's envelope.
+_ANTHROPIC_ROUTES = ("/v1/messages", "/v1/messages/count_tokens")
+
+
+def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
+    """Return the response for one of our errors, in the dialect of the route at `path`."""
+    status, kind = rendering_of(type(error))
+    if path.endswith(_ANTHROPIC_ROUTES):
+        response = _anthropic_envelope(status, error)
+    else:
+        response = envelope(
+            status, kind=kind, message=error.message, code=error.code, param=error.param
+        )
     if status == 401:  # noqa: PLR2004 - the status is the reason for the header
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.UpstreamError):
         _say_whether_to_retry(response, error)
+    if isinstance(error, errors.RateLimited):
+        _say_when_to_retry(response, error)
+    if isinstance(error, errors.ReauthenticationRequired):
+        _say_how_to_log_in(response, error)
     if error.task_id:
         response["x-hotnode-globus-task-id"] = error.task_id
     return response
+
+
+def rendering_of(kind: type[errors.HotnodeError]) -> tuple[int, str]:
+    """Return the status and OpenAI's `type` of a kind of error."""
+    return next((status, word) for cls, status, word in RENDERINGS if issubclass(kind, cls))
 
 
 def envelope(
@@ -48,18 +81,52 @@ def envelope(
     return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
 
 
+def _anthropic_envelope(status: int, error: errors.HotnodeError) -> HttpResponse:
+    kind = ANTHROPIC_TYPES.get(status, "api_error")
+    body = {
+        "type": "error",
+        "error": {"type": kind, "message": error.message, "code": error.code},
+    }
+    return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
+
+
 def install(api: NinjaAPI) -> None:
     """Make `api` render our errors and the framework's own refusals in this envelope."""
 
     @api.exception_handler(errors.HotnodeError)
     def ours(request: HttpRequest, error: errors.HotnodeError) -> HttpResponse:
-        return error_response(error)
+        note(request, error)
+        return error_response(error, request.path)
 
     @api.exception_handler(ValidationError)
     def parameters(request: HttpRequest, error: ValidationError) -> HttpResponse:
         first = error.errors[0]
         param = str(first["loc"][-1])
-        return error_response(errors.InvalidRequest(f"{param}: {first['msg']}", param=param))
+        problem = errors.InvalidRequest(f"{param}: {first['msg']}", param=param)
+        note(request, problem)
+        return error_response(problem, request.path)
+
+
+def note(request: HttpRequest, error: errors.HotnodeError) -> None:
+    """Put why a request was refused into its line in the log; messages may quote the caller."""
+    if isinstance(fields := getattr(request, "log_fields", None), dict):
+        fields |= refusals.log_fields(error)
+
+
+def _say_how_to_log_in(response: HttpResponse, error: errors.ReauthenticationRequired) -> None:
+    """Add what Globus' clients read beside the envelope: a Globus Auth Requirements Error."""
+    wanted = {
+        "session_message": error.message,
+        "session_required_policies": error.policies,
+        "session_required_single_domain": error.domains,
+        "prompt": "login",
+    }
+    body = msgspec.json.decode(response.content) | {
+        "code": "AuthorizationRequired",
+        "authorization_parameters": {name: value for name, value in wanted.items() if value},
+    }
+    response.content = msgspec.json.encode(body)
+    response["WWW-Authenticate"] = 'Bearer error="insufficient_user_authentication"'
 
 
 def _say_whether_to_retry(response: HttpResponse, error: errors.UpstreamError) -> None:
@@ -69,3 +136,15 @@ def _say_whether_to_retry(response: HttpResponse, error: errors.UpstreamError) -
     else:
         response["Retry-After"] = str(math.ceil(error.retry_after_s))
         response["x-should-retry"] = "true"
+
+
+def _say_when_to_retry(response: HttpResponse, error: errors.RateLimited) -> None:
+    """Tell how long to wait, to whole seconds and to milliseconds, and what is left of limits."""
+    # A client that rounds down, or reads nothing but whole numbers, must not come too early.
+    response["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    response["retry-after-ms"] = str(math.ceil(1000 * error.retry_after_s))
+    # SDKs that are told to repeat, and find the wait too long, repeat within seconds instead.
+    worth_it = error.retry_after_s <= LONGEST_WAIT_OF_CLIENTS_S
+    response["x-should-retry"] = "true" if worth_it else "false"
+    for name, value in rate_limit_headers(error.standings).items():
+        response[name] = value

@@ -14,6 +14,7 @@ from django.core.exceptions import RequestAborted
 from structlog.typing import FilteringBoundLogger
 
 from resource_server.api.refusals import BodyStalled
+from resource_server.ports import ObservedRequest, RequestObserver
 
 Message = Mapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -37,7 +38,7 @@ class Exchange:
     Once the body is read, the task is cancelled when the client leaves; it is cancelled at any
     time when the client neither sends nor reads for `stall_timeout_s`. The block keeps such a
     cancellation to itself. At its end it writes the event `http_request` to the log, with the
-    fields that the route put into `log_fields`.
+    fields that the route put into `log_fields`, and tells `observer` the same.
     """
 
     def __init__(
@@ -48,12 +49,16 @@ class Exchange:
         *,
         stall_timeout_s: float,
         log: FilteringBoundLogger,
+        observer: RequestObserver | None = None,
     ) -> None:
         self.scope = scope
         self.request_id = f"req_{os.urandom(12).hex()}"
         self.log_fields: dict[str, object] = {}
         self.received_at = time.perf_counter()
         self.started = False
+        #: The request as the observer follows it.
+        self.observed: ObservedRequest | None = None
+        self._observer = observer
         self._receive = receive
         self._send = send
         self._stall_timeout_s = stall_timeout_s
@@ -73,6 +78,7 @@ class Exchange:
         # A connection's next request may begin in a copy of this one's context: clear it first.
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        self._begin_observation()
         first_look_s = min(WATCH_AFTER_S, self._stall_timeout_s)
         self._timer = self._loop.call_later(first_look_s, self._look)
         return self
@@ -90,6 +96,13 @@ class Exchange:
         forgiven = self._forgive() and cancelled
         self._write_line(self._outcome(error))
         return forgiven
+
+    def _begin_observation(self) -> None:
+        if self._observer is None:
+            return
+        self.observed = self._observer.begin(self.scope["headers"])
+        if self.observed.trace_id is not None:
+            self.log_fields["trace_id"] = self.observed.trace_id
 
     @property
     def client_gone(self) -> bool:
@@ -188,4 +201,7 @@ class Exchange:
         }
         if self._gone is not None:
             fields["client"] = self._gone
-        self._log.info("http_request", **self.log_fields | fields)
+        record = self.log_fields | fields
+        self._log.info("http_request", **record)
+        if self.observed is not None:
+            self.observed.end(record)

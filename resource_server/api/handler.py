@@ -20,11 +20,14 @@ from typing_extensions import override
 
 from resource_server.api import refusals
 from resource_server.api.answer import EngineResponse, send_answer
-from resource_server.api.body import ALL_BODIES_BYTES, BODY_TIMEOUT_S, Bodies
+from resource_server.api.body import ALL_BODIES_BYTES, BODY_TIMEOUT_S, Bodies, Uploads
 from resource_server.api.exchange import Exchange, Receive, Send
+from resource_server.api.probes import is_probe
 from resource_server.api.request import LeanRequest
+from resource_server.api.route_names import route_fields
 from resource_server.api.views import AsyncView, find_view, make_async
 from resource_server.domain import errors
+from resource_server.ports import RequestObserver
 
 #: Seconds for which a client may neither send its body nor read its answer.
 STALL_TIMEOUT_S = 60.0
@@ -45,8 +48,8 @@ class LeanHandler(ASGIHandler):
       code that uses the ORM calls `store.database.in_database`.
     - A synchronous view runs in a thread of its own, whose database connections are closed.
     - A client that leaves cancels the view; the response's stream is closed in the same task.
-    - The header `Host` is always checked, and before the body is read; so is whether there is
-      such a URL.
+    - The header `Host` is always checked (see `is_probe` for the exception), and before the body
+      is read; so is whether there is such a URL.
     - A body has a limit, has to keep arriving, and has to be here in the end; all bodies together
       have a limit too (see `Bodies`).
     - A server that stops answers the requests that it cuts short with 503.
@@ -62,20 +65,26 @@ class LeanHandler(ASGIHandler):
         self,
         *,
         max_body_bytes: int,
-        error_response: Callable[[errors.HotnodeError], HttpResponse],
+        error_response: Callable[[errors.HotnodeError, str], HttpResponse],
+        uploads: Uploads = Uploads(),  # noqa: B008 - it never changes
         stall_timeout_s: float = STALL_TIMEOUT_S,
         body_timeout_s: float = BODY_TIMEOUT_S,
         all_bodies_bytes: int = ALL_BODIES_BYTES,
     ) -> None:
         super().__init__()
         self._bodies = Bodies(
-            max_bytes=max_body_bytes, timeout_s=body_timeout_s, all_bytes=all_bodies_bytes
+            max_bytes=max_body_bytes,
+            uploads=uploads,
+            timeout_s=body_timeout_s,
+            all_bytes=all_bodies_bytes,
         )
         self._error_response = error_response
         self._stall_timeout_s = stall_timeout_s
         self._views: dict[Callable[..., Any], AsyncView] = {}
         self._admitted: set[tuple[str | None, str | None]] = set()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
+        #: Who is told of every request, from now on.
+        self.observer: RequestObserver | None = None
 
     @override
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -83,7 +92,12 @@ class LeanHandler(ASGIHandler):
         if scope["type"] != "http":
             raise ValueError(f"this handler serves http, and not {scope['type']}")
         exchange = Exchange(
-            scope, receive, send, stall_timeout_s=self._stall_timeout_s, log=self._log
+            scope,
+            receive,
+            send,
+            stall_timeout_s=self._stall_timeout_s,
+            log=self._log,
+            observer=self.observer,
         )
         with exchange:
             try:
@@ -97,7 +111,8 @@ class LeanHandler(ASGIHandler):
                 if exchange.started:
                     # The server logs it and cuts the connection: nobody takes this for an answer.
                     raise
-                await send_answer(exchange, self._refusal(problem))
+                exchange.log_fields |= refusals.log_fields(_ours(problem))
+                await send_answer(exchange, self._refusal(problem, exchange.scope["path"]))
 
     @override
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -135,6 +150,8 @@ class LeanHandler(ASGIHandler):
         try:
             request.get_host()
         except DisallowedHost as error:
+            if hosts[1] is None and is_probe(request.path_info, hosts[0]):
+                return
             request.log_fields["refused_host"] = (hosts[0] or "")[:_HOST_SHOWN]
             raise refusals.ForeignHost from error
         if len(self._admitted) < _HOSTS_REMEMBERED:
@@ -159,10 +176,11 @@ class LeanHandler(ASGIHandler):
     def _may_have_view(self, request: LeanRequest) -> bool:
         """Tell whether the body is worth reading."""
         try:
-            self.resolve_request(request)
+            match = self.resolve_request(request)
         except Resolver404:
             # A middleware may know another URLconf.
             return bool(settings.MIDDLEWARE)
+        request.log_fields |= route_fields(match.route)
         return True
 
     async def _say_farewell(self, exchange: Exchange) -> None:
@@ -172,24 +190,25 @@ class LeanHandler(ASGIHandler):
         """
         if exchange.started or exchange.client_gone:
             return
-        response = self._error_response(refusals.ServerStopping())
+        exchange.log_fields["error_code"] = refusals.ServerStopping.code
+        response = self._error_response(refusals.ServerStopping(), exchange.scope["path"])
         response.headers["Connection"] = "close"
         with suppress(TimeoutError):  # the client does not read, and the server does not wait
             async with asyncio.timeout(FAREWELL_S):
                 await send_answer(exchange, response)
 
-    def _refusal(self, problem: Exception) -> HttpResponse:
+    def _refusal(self, problem: Exception, path: str) -> HttpResponse:
         """Return the answer to a request that no view could answer."""
         if isinstance(problem, refusals.BodyStalled):
-            response = self._error_response(problem)
+            response = self._error_response(problem, path)
             response.status_code = HTTPStatus.REQUEST_TIMEOUT
             # The rest of the body may still come, and is not the next request.
             response.headers["Connection"] = "close"
             return response
         if isinstance(problem, errors.HotnodeError):
-            return self._error_response(problem)
+            return self._error_response(problem, path)
         self._log.error("unhandled_error", exc_info=problem)
-        return self._error_response(refusals.InternalError())
+        return self._error_response(refusals.InternalError(), path)
 
     def _in_envelope(self, request: LeanRequest, response: HttpResponseBase) -> HttpResponseBase:
         """Return the response, or our rendering of the error that it shows as an HTML page.
@@ -202,11 +221,16 @@ class LeanHandler(ASGIHandler):
         if isinstance(response, EngineResponse):
             return response
         error = refusals.for_status(response.status_code, method=request.method, path=request.path)
-        rendered = self._error_response(error)
+        request.log_fields["error_code"] = error.code
+        rendered = self._error_response(error, request.path)
         rendered.status_code = response.status_code
         for name, value in response.items():
             rendered.headers.setdefault(name, value)
         return rendered
+
+
+def _ours(problem: Exception) -> errors.HotnodeError:
+    return problem if isinstance(problem, errors.HotnodeError) else refusals.InternalError()
 
 
 def _request(exchange: Exchange) -> LeanRequest:

@@ -44,6 +44,18 @@ class InternalError(errors.HotnodeError):
     code = "internal_error"
 
 
+def log_fields(error: errors.HotnodeError) -> dict[str, str]:
+    """Return what a request's line in the log says of an error; never its text."""
+    fields = {"error_code": error.code}
+    if isinstance(error, errors.RateLimited):
+        fields["limit"] = error.measure.value
+    if error.task_id is not None:
+        fields["globus_task_id"] = error.task_id
+    if error.place is not None:
+        fields["cluster"], fields["framework"] = error.place
+    return fields
+
+
 _BY_STATUS: dict[int, type[errors.HotnodeError]] = {
     403: errors.Forbidden,
     404: errors.NotFound,
@@ -51,6 +63,8 @@ _BY_STATUS: dict[int, type[errors.HotnodeError]] = {
     408: BodyStalled,
 }
 _FIRST_SERVER_ERROR = 500
+#: The page that documents the API.
+DOCS = "/docs"
 
 
 def for_status(status: int, *, method: str, path: str) -> errors.HotnodeError:
@@ -58,6 +72,9 @@ def for_status(status: int, *, method: str, path: str) -> errors.HotnodeError:
     if status >= _FIRST_SERVER_ERROR:
         return InternalError()
     kind = _BY_STATUS.get(status, errors.InvalidRequest)
-    if kind is errors.NotFound:
-        return errors.NotFound(f"There is no such URL: {method} {path}")
-    return kind()
+    return no_such_url(method, path) if kind is errors.NotFound else kind()
+
+
+def no_such_url(method: str | None, path: str) -> errors.NotFound:
+    """Return the error for a URL that leads nowhere."""
+    return errors.NotFound(f"There is no such URL: {method} {path}. {DOCS} lists those there are.")

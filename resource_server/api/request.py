@@ -31,6 +31,7 @@ class LeanRequest(ASGIRequest):
         self.request_id = exchange.request_id
         self.received_at = exchange.received_at
         self.log_fields = exchange.log_fields
+        self.observed = exchange.observed
 
     def take_body(self, body: IO[bytes]) -> None:
         """Let views read this body."""

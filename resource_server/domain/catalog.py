@@ -24,15 +24,77 @@ class Flag(StrEnum):
     REASONING = "R"
 
 
+class Modality(StrEnum):
+    """What a model takes beside text."""
+
+    IMAGE = "image"
+    AUDIO = "audio"
+
+
+class Counting(StrEnum):
+    """Which identities of a person a rule looks at."""
+
+    SESSION = "session"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginPolicy:
+    """A Globus authentication policy that a login must meet.
+
+    With `max_age_s` the login must also be younger than this, at every single request.
+    """
+
+    id: str
+    max_age_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessRule:
-    """Who may use something: everyone, or members of any group who come from any domain named.
+    """Who may use something. What is empty does not restrict; what is not must all be met.
 
-    An empty set does not restrict.
+    - `groups`: an active membership in any of these Globus groups.
+    - `domains`: an identity of any of these identity providers' domains.
+    - `groups_by_domain`: who comes from a domain named here needs one of its groups; `*` is for
+      everybody from any other domain.
+    - `policies`, `login_max_age_s`: what the login of this session must be like.
+
+    `domains_of` tells whether an identity that is linked but was not used to log in counts for
+    domains, `groups_of` the same for memberships. `service_accounts` are ids of the Globus clients
+    that may use it; who they are is described at `policy.may_see`.
     """
 
     groups: frozenset[str] = frozenset()
     domains: frozenset[str] = frozenset()
+    groups_by_domain: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    policies: tuple[LoginPolicy, ...] = ()
+    login_max_age_s: float | None = None
+    service_accounts: frozenset[str] = frozenset()
+    domains_of: Counting = Counting.SESSION
+    groups_of: Counting = Counting.ACCOUNT
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the rule restricts nobody."""
+        return not (
+            self.groups
+            or self.domains
+            or self.groups_by_domain
+            or self.policies
+            or self.service_accounts
+            or self.login_max_age_s is not None
+        )
+
+    @property
+    def looks_at_logins(self) -> bool:
+        """Whether it matters how, when and as whom somebody logged in."""
+        return bool(
+            self.policies
+            or self.domains
+            or self.groups_by_domain
+            or self.login_max_age_s is not None
+            or self.groups_of is Counting.SESSION
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +116,12 @@ class Framework:
     """One serving framework of a cluster, as `vllm`.
 
     `reserved_fields` are the body fields that callers may not set, beside those that are
-    reserved everywhere.
+    reserved everywhere. An engine that takes `texts_only` knows no lists of token numbers.
     """
 
     name: str
     reserved_fields: frozenset[str] = frozenset()
+    texts_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +157,24 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """Another name of a model: a short one, or one with parameters of its own.
+
+    `parameters` are put into a body where the caller says nothing else.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """One model, under the id that callers and the engine use.
 
     `routes` are paths below `/v1/`, as `chat/completions`. `created` is seconds since the epoch.
+    `modalities` is what it takes beside text. `recommended` are the values of parameters that its
+    makers advise; nobody applies them.
     """
 
     id: str
@@ -107,33 +184,61 @@ class Model:
     deployments: tuple[Deployment, ...]
     routes: tuple[str, ...]
     flags: frozenset[Flag] = frozenset()
+    modalities: frozenset[Modality] = frozenset()
     context_length: int | None = None
+    aliases: tuple[Alias, ...] = ()
+    recommended: Mapping[str, Any] = field(default_factory=dict)
     access: AccessRule = AccessRule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """Where one request goes."""
+class Project:
+    """One project, under its accounting string: whose members call models on its account.
 
-    cluster: Cluster
-    framework: Framework
+    Without `models` its members may use all that they may use anyway.
+    """
+
+    name: str
+    description: str = ""
+    models: frozenset[str] = frozenset()
+    access: AccessRule = AccessRule()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedModel:
+    """A model under one of its names; `alias` is None for its id."""
+
     model: Model
+    alias: Alias | None = None
+
+    @property
+    def name(self) -> str:
+        """The name it was asked for by."""
+        return self.alias.name if self.alias else self.model.id
 
 
 class Catalog:
     """A snapshot of everything on offer. It never changes; a reload makes a new one."""
 
     def __init__(
-        self, clusters: Iterable[Cluster] = (), models: Iterable[Model] = (), *, version: int = 0
+        self,
+        clusters: Iterable[Cluster] = (),
+        models: Iterable[Model] = (),
+        projects: Iterable[Project] = (),
+        *,
+        version: int = 0,
     ) -> None:
         self.version = version
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.models = {model.id: model for model in models}
-        self._by_place = {
-            (place.cluster, place.framework, model.id): model
+        self.projects = {project.name: project for project in projects}
+        by_alias = {
+            alias.name: NamedModel(model=model, alias=alias)
             for model in self.models.values()
-            for place in model.deployments
+            for alias in model.aliases
         }
+        # An id before an alias: a row of another origin may bring a model of an alias's name.
+        self._by_name = by_alias | {name: NamedModel(model=m) for name, m in self.models.items()}
 
     def cluster(self, name: str) -> Cluster:
         """Return the cluster, or raise `ClusterNotFound`."""
@@ -144,14 +249,10 @@ class Catalog:
             )
         return cluster
 
-    def model(self, cluster: Cluster, framework: Framework, model_id: str) -> Model | None:
-        """Return the model if it is served there."""
-        return self._by_place.get((cluster.name, framework.name, model_id))
+    def named(self, name: str) -> NamedModel | None:
+        """Return the model of a name or an alias, if there is one."""
+        return self._by_name.get(name)
 
-    def models_at(self, cluster: Cluster, framework: Framework) -> list[Model]:
-        """Return the models served there, by id."""
-        return [
-            model
-            for (at_cluster, at_framework, _), model in sorted(self._by_place.items())
-            if (at_cluster, at_framework) == (cluster.name, framework.name)
-        ]
+    def names(self) -> list[NamedModel]:
+        """Return every model under each of its names, by name."""
+        return [found for _, found in sorted(self._by_name.items())]

@@ -5,20 +5,29 @@
     │   ├── InvalidRequest
     │   │   ├── StreamingUnsupported
     │   │   ├── RouteNotServed
-    │   │   └── ReservedField
+    │   │   ├── ReservedField
+    │   │   └── InvalidImage
     │   ├── Unauthenticated
     │   ├── Forbidden
-    │   ├── NotFound               ClusterNotFound, FrameworkNotFound, ModelNotFound
+    │   │   └── ReauthenticationRequired
+    │   ├── NotFound               ClusterNotFound, FrameworkNotFound, ModelNotFound,
+    │   │                          ProjectNotFound
+    │   ├── RateLimited
     │   └── PayloadTooLarge
     ├── UpstreamError              the caller waits, or an operator acts
     │   ├── IdentityServiceUnavailable
     │   ├── IdentityServiceBusy
+    │   ├── PolicyNotEvaluated
     │   ├── ModelNotRunning
     │   ├── BackendUnavailable
     │   ├── BackendTimeout
-    │   └── AnswerTooLarge
-    └── OperatorError              an operator mends a file; callers never see it
-        └── CatalogInvalid
+    │   ├── AnswerTooLarge
+    │   ├── LimitStoreUnavailable
+    │   └── DatabaseUnavailable
+    ├── LeaseLost                  another controller goes on; callers never see it
+    └── OperatorError              an operator acts; callers never see it
+        ├── CatalogInvalid
+        └── SchemaUnfit
 
 Classes carry facts; only `resource_server.api.errors` knows status codes. `code` is part of the
 API: clients may act on it. `retry_after_s` says after how many seconds trying again may help, and
@@ -26,6 +35,15 @@ is None when it does not.
 """
 
 from __future__ import annotations
+
+from resource_server.domain.identity import Person
+from resource_server.domain.limits import Measure, Standing
+
+#: What to do about a login that is too old, or was made with another identity.
+LOG_IN_AGAIN = (
+    "Log out at https://app.globus.org/logout and run: "
+    "python inference_auth_token.py authenticate --force"
+)
 
 
 class HotnodeError(Exception):
@@ -36,6 +54,10 @@ class HotnodeError(Exception):
     retry_after_s: float | None = None
     #: The Globus Compute task that the error is about, if one was sent.
     task_id: str | None = None
+    #: The cluster and the framework that the request had been given to, if it had been.
+    place: tuple[str, str] | None = None
+    #: Whose request it was, where a good token came with one that is refused.
+    person: Person | None = None
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or self.__doc__ or "")
@@ -78,6 +100,12 @@ class ReservedField(InvalidRequest):
     code = "reserved_field"
 
 
+class InvalidImage(InvalidRequest):
+    """An image that the request names by address cannot be had."""
+
+    code = "invalid_image_url"
+
+
 class Unauthenticated(CallerError):
     """The request carries no valid token."""
 
@@ -88,6 +116,23 @@ class Forbidden(CallerError):
     """This identity may not use this resource."""
 
     code = "permission_denied"
+
+
+class ReauthenticationRequired(Forbidden):
+    """Another login is needed for this: a fresh one, or one with another identity of yours.
+
+    `policies` are the Globus policies that the login has to meet, `domains` those of identity
+    providers of which it has to use one; without either, any fresh login will do.
+    """
+
+    code = "reauthentication_required"
+
+    def __init__(
+        self, message: str = "", *, policies: tuple[str, ...] = (), domains: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.policies = policies
+        self.domains = domains
 
 
 class NotFound(CallerError):
@@ -115,6 +160,12 @@ class ModelNotFound(NotFound):
     param = "model"
 
 
+class ProjectNotFound(NotFound):
+    """There is no such project, or this identity is not in it."""
+
+    code = "project_not_found"
+
+
 class PayloadTooLarge(CallerError):
     """The request body is larger than the service or its transport carries."""
 
@@ -123,6 +174,25 @@ class PayloadTooLarge(CallerError):
     def __init__(self, message: str = "", *, limit_bytes: int) -> None:
         super().__init__(message)
         self.limit_bytes = limit_bytes
+
+
+class RateLimited(CallerError):
+    """Too many requests or tokens lately, or too many requests at once."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after_s: float,
+        measure: Measure,
+        standings: tuple[Standing, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.retry_after_s: float = retry_after_s
+        self.measure = measure
+        self.standings = standings
 
 
 class UpstreamError(HotnodeError):
@@ -141,6 +211,13 @@ class IdentityServiceBusy(UpstreamError):
 
     code = "identity_service_busy"
     retry_after_s = 5.0
+
+
+class PolicyNotEvaluated(UpstreamError):
+    """Globus Auth has not said whether your login meets the policy of this resource. Try again."""
+
+    code = "policy_not_evaluated"
+    retry_after_s = 30.0
 
 
 class ModelNotRunning(UpstreamError):
@@ -169,8 +246,28 @@ class AnswerTooLarge(UpstreamError):
     code = "answer_too_large"
 
 
+class LimitStoreUnavailable(UpstreamError):
+    """What counts everybody's requests does not answer. Try again shortly."""
+
+    code = "limit_store_unavailable"
+    retry_after_s = 5.0
+
+
+class DatabaseUnavailable(UpstreamError):
+    """The gateway's database did not answer. Try again shortly."""
+
+    code = "database_unavailable"
+    retry_after_s = 5.0
+
+
+class LeaseLost(HotnodeError):
+    """Another controller has taken over."""
+
+    code = "lease_lost"
+
+
 class OperatorError(HotnodeError):
-    """Something that an operator wrote cannot be used."""
+    """Something is not right that only an operator can mend."""
 
 
 class CatalogInvalid(OperatorError):
@@ -181,3 +278,9 @@ class CatalogInvalid(OperatorError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class SchemaUnfit(OperatorError):
+    """The database's tables are not those that this version of the code works with."""
+
+    code = "schema_unfit"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 #: Body fields that no caller may set on any framework: other gateways' private fields, and ways
 #: to choose an address (requirements: alcf-routes).
@@ -20,13 +21,32 @@ RESERVED_EVERYWHERE = frozenset(
     }
 )
 
+#: Every route that carries a request to an engine, below `/v1/`.
+INFERENCE_ROUTES = frozenset(
+    {
+        "audio/transcriptions",
+        "audio/translations",
+        "chat/completions",
+        "classify",
+        "completions",
+        "detokenize",
+        "embeddings",
+        "messages",
+        "messages/count_tokens",
+        "rerank",
+        "responses",
+        "score",
+        "tokenize",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
     """An OpenAI request on its way to a cluster; `body` is what the caller sent, byte for byte.
 
-    `path` is below the engine's root, as `/v1/chat/completions`; `timeout_s` is the caller's
-    remaining patience in seconds.
+    `path` is the route's, as `/v1/chat/completions`; the site knows where its engine has it.
+    `timeout_s` is the caller's remaining patience in seconds.
     """
 
     request_id: str
@@ -67,3 +87,52 @@ class InferenceAnswer:
     hops: Hops
     headers: Mapping[str, str] = field(default_factory=dict)
     task_id: str | None = None
+
+
+#: Told what came of a request whose caller has left: the answer, or None if nothing ran or nobody
+#: knows.
+Late: TypeAlias = Callable[[InferenceAnswer | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What an answer cost, in tokens, as its engine counted them.
+
+    `cached` of the input tokens were in the engine's cache, `reasoning` of the output tokens were
+    thoughts.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens."""
+        return self.input_tokens + self.output_tokens
+
+    def numbers(self) -> dict[str, int]:
+        """Return each number by its name."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cached_tokens": self.cached_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAnswer:
+    """What came of a request whose caller had left. `operation` is its path below `/v1/`.
+
+    Without an answer nothing ran, or nobody knows.
+    """
+
+    request_id: str
+    cluster: str
+    framework: str
+    model: str
+    operation: str
+    answer: InferenceAnswer | None
+    usage: Usage | None

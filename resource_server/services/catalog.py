@@ -1,13 +1,14 @@
-"""The catalog in memory, kept up to date with files and database while the gateway runs."""
+"""The catalog in memory, kept up to date with the database while the gateway runs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog
-from resource_server.ports import CatalogSource, CatalogStore
+from resource_server.ports import CatalogStore
 
 log = logging.getLogger(__name__)
 
@@ -15,40 +16,44 @@ log = logging.getLogger(__name__)
 class LiveCatalog:
     """Holds the current snapshot. A request that has begun keeps the snapshot it began with."""
 
-    def __init__(self, store: CatalogStore, source: CatalogSource) -> None:
+    def __init__(self, store: CatalogStore) -> None:
         self._store = store
-        self._source = source
         self._current = Catalog()
+        #: When it was last known to be what the store holds (seconds since the epoch).
+        self.checked_at = 0.0
 
     def current(self) -> Catalog:
         """Return the snapshot of this moment."""
         return self._current
 
     async def start(self) -> None:
-        """Load the catalog for the first time; raises `CatalogInvalid` if it holds mistakes."""
-        await self._source.sync()
+        """Load the catalog for the first time."""
         self._current = await self._store.load()
+        self.checked_at = time.time()
 
     async def follow(self, *, every_s: float) -> None:
-        """Take up changes for ever. With mistakes in it, the last one serves."""
-        reported: tuple[str, ...] = ()
+        """Take up changes for ever. While the database is away, the last snapshot serves."""
+        away = False
         while True:
             await asyncio.sleep(every_s)
             try:
                 await self.refresh()
-                reported = ()
-            except errors.CatalogInvalid as invalid:
-                if invalid.problems != reported:
-                    log.error("catalog_invalid", extra={"problems": invalid.problems})  # noqa: TRY400 - the problems are the whole story
-                reported = invalid.problems
+                if away:
+                    log.info("catalog_followed_again")
+                away = False
+            except errors.DatabaseUnavailable:
+                if not away:
+                    log.warning("catalog_not_followed", exc_info=True)
+                away = True
             except Exception:
                 log.exception("catalog_refresh_failed")
 
     async def refresh(self) -> bool:
         """Take up changes now; tell whether the snapshot is a new one."""
-        await self._source.sync()
         if await self._store.version() == self._current.version:
+            self.checked_at = time.time()
             return False
         self._current = await self._store.load()
+        self.checked_at = time.time()
         log.info("catalog_loaded", extra={"version": self._current.version})
         return True

@@ -1,19 +1,26 @@
-"""Answer one OpenAI request: find its route, allow it, admit it, carry it."""
+"""Answer one OpenAI request: find its route, allow it, admit it, carry it, account for it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from resource_server.domain import errors, policy
-from resource_server.domain.catalog import Catalog, Cluster, Framework, Model
+from resource_server.domain import errors, routing
+from resource_server.domain.catalog import Catalog, Modality, NamedModel
 from resource_server.domain.identity import Person
 from resource_server.domain.inference import (
-    RESERVED_EVERYWHERE,
     InferenceAnswer,
     InferenceRequest,
+    Late,
+    LateAnswer,
+    Usage,
 )
-from resource_server.ports import InferenceBackend
+from resource_server.domain.limits import Standing
+from resource_server.domain.routing import Base, Destination
+from resource_server.ports import ImageSource, InferenceBackend, RequestBody, UsageReader
+from resource_server.services import preparation
+from resource_server.services.limits import Admission, Limits
 
 #: An engine checks the site's key alone, never the caller's token: these are not the caller's.
 ENGINE_REFUSES_US = frozenset({401, 403})
@@ -21,79 +28,158 @@ ENGINE_REFUSES_US = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """What a caller asks, with the fields of the body that the gateway acts on.
-
-    `route` is the path below `/v1/`, as `chat/completions`; `fields` are the names of all
-    top-level fields of the body.
-    """
+    """What a caller asks. `route` is the path below `/v1/`, as `chat/completions`."""
 
     request_id: str
-    cluster: str
-    framework: str
+    base: Base
     route: str
-    model: str
-    stream: bool
-    fields: frozenset[str]
-    body: bytes
+    body: RequestBody
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Completions:
-    """Serves every route whose body names a model and goes to its engine unchanged."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """The engine's answer, where it came from, what it cost, and what the caller has left."""
 
-    def __init__(self, catalog: Callable[[], Catalog], backend: InferenceBackend) -> None:
+    answer: InferenceAnswer
+    named: NamedModel
+    destination: Destination
+    usage: Usage | None
+    standings: tuple[Standing, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Admitted:
+    """A request that was let in, ready to be carried."""
+
+    request: CompletionRequest
+    named: NamedModel
+    body: RequestBody
+    admission: Admission
+
+
+class Completions:
+    """Serves every route whose body names a model and goes to its engine."""
+
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog],
+        backend: InferenceBackend,
+        *,
+        limits: Limits,
+        images: ImageSource,
+        read_usage: UsageReader,
+        observe_late: Callable[[LateAnswer], None] | None = None,
+    ) -> None:
         self._catalog = catalog
         self._backend = backend
+        self._limits = limits
+        self._images = images
+        self._read_usage = read_usage
+        self._observe_late = observe_late
 
-    async def complete(self, person: Person, request: CompletionRequest) -> InferenceAnswer:
+    async def complete(self, person: Person, request: CompletionRequest) -> Completion:
         """Return the engine's answer for a person, or raise a `HotnodeError`."""
-        catalog = self._catalog()
-        cluster = catalog.cluster(request.cluster)
-        policy.require_cluster(person, cluster)
-        framework = cluster.framework(request.framework)
-        found = catalog.model(cluster, framework, request.model)
-        model = policy.require_model(person, found, request.model)
-        _admit(request, cluster, framework, model)
-        answer = await self._backend.infer(
-            cluster,
-            InferenceRequest(
-                request_id=request.request_id,
-                framework=framework.name,
-                model=model.id,
-                path=f"/v1/{request.route}",
-                body=request.body,
-                timeout_s=cluster.request_timeout_s,
-                headers=request.headers,
-            ),
+        choice = routing.choose(self._catalog(), person, request.base, request.body.model)
+        model = choice.named.model
+        preparation.require_route(model, request.route)
+        preparation.require_whole_answer(choice, request.body)
+        async with self._limits.admitted(person, model, request_id=request.request_id) as admission:
+            body = preparation.under_its_id(request.body, choice.named)
+            if Modality.IMAGE in model.modalities:
+                body = await self._images.inlined(body)
+            admitted = _Admitted(
+                request=request, named=choice.named, body=body, admission=admission
+            )
+            destination, answer = await self._carry(admitted, choice.destinations)
+            usage = self._read_usage(answer)
+            admission.use(usage)
+        return Completion(
+            answer=answer,
+            named=choice.named,
+            destination=destination,
+            usage=usage,
+            standings=admission.standings,
         )
+
+    async def _carry(
+        self, admitted: _Admitted, destinations: tuple[Destination, ...]
+    ) -> tuple[Destination, InferenceAnswer]:
+        """Try one place after the other, as long as a failure says that nothing ran."""
+        *others, last = destinations
+        for destination in others:
+            try:
+                return destination, await self._ask(admitted, destination)
+            except errors.UpstreamError as error:
+                if error.retry_after_s is None:
+                    raise
+        return last, await self._ask(admitted, last)
+
+    async def _ask(self, admitted: _Admitted, destination: Destination) -> InferenceAnswer:
+        try:
+            return await self._ask_there(admitted, destination)
+        except errors.HotnodeError as error:
+            error.place = (destination.cluster.name, destination.framework.name)
+            raise
+
+    async def _ask_there(self, admitted: _Admitted, destination: Destination) -> InferenceAnswer:
+        preparation.require_open(destination.cluster)
+        preparation.require_fields(admitted.body, admitted.request.route, destination.framework)
+        try:
+            answer = await self._backend.infer(
+                destination.cluster,
+                _outgoing(admitted, destination),
+                late=self._late(admitted, destination),
+            )
+        except asyncio.CancelledError:
+            # The engine may be at work for nobody: the place stays taken until that is over.
+            admitted.admission.outlive()
+            raise
         if answer.status in ENGINE_REFUSES_US:
             raise errors.BackendUnavailable(
-                f"The engine of '{model.id}' refused the site's own key. The operators must act."
+                f"The engine of '{admitted.named.model.id}' refused the site's own key. "
+                "The operators must act."
             )
         return answer
 
+    def _late(self, admitted: _Admitted, destination: Destination) -> Late:
+        """Return what accounts for a request whose caller has left."""
 
-def _admit(
-    request: CompletionRequest, cluster: Cluster, framework: Framework, model: Model
-) -> None:
-    """Refuse what cannot or must not reach the engine, before anything is sent."""
-    if cluster.maintenance:
-        raise errors.BackendUnavailable(
-            f"The cluster '{cluster.name}' is under maintenance: {cluster.maintenance}"
-        )
-    if request.route not in model.routes:
-        served = ", ".join(f"/v1/{route}" for route in model.routes)
-        raise errors.RouteNotServed(
-            f"The model '{model.id}' does not serve /v1/{request.route}. It serves: {served}.",
-            param="model",
-        )
-    if request.stream:
-        raise errors.StreamingUnsupported(
-            f"The cluster '{cluster.name}' answers in one piece. Send 'stream': false.",
-            param="stream",
-        )
-    reserved = sorted(request.fields & (RESERVED_EVERYWHERE | framework.reserved_fields))
-    if reserved:
-        raise errors.ReservedField(
-            f"The field '{reserved[0]}' is set by the service. Leave it out.", param=reserved[0]
-        )
+        def late(answer: InferenceAnswer | None) -> None:
+            usage = self._read_usage(answer) if answer else None
+            admitted.admission.use(usage)
+            admitted.admission.end()
+            if self._observe_late is not None:
+                self._observe_late(_late_answer(admitted, destination, answer, usage))
+
+        return late
+
+
+def _late_answer(
+    admitted: _Admitted,
+    destination: Destination,
+    answer: InferenceAnswer | None,
+    usage: Usage | None,
+) -> LateAnswer:
+    return LateAnswer(
+        request_id=admitted.request.request_id,
+        cluster=destination.cluster.name,
+        framework=destination.framework.name,
+        model=admitted.named.model.id,
+        operation=admitted.request.route,
+        answer=answer,
+        usage=usage,
+    )
+
+
+def _outgoing(admitted: _Admitted, destination: Destination) -> InferenceRequest:
+    request, body = admitted.request, admitted.body
+    return InferenceRequest(
+        request_id=request.request_id,
+        framework=destination.framework.name,
+        model=admitted.named.model.id,
+        path=f"/v1/{request.route}",
+        body=body.content,
+        timeout_s=destination.cluster.request_timeout_s,
+        headers={**request.headers, "content-type": body.content_type},
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from resource_server.ports import RequestObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
 from resource_server.services.jobs import Jobs
+from resource_server.services.metrics import Metrics
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.tokens import Tokens
@@ -14,7 +16,10 @@ from resource_server.services.tokens import Tokens
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The services, opened and ready."""
+    """The services, opened and ready.
+
+    Without `metrics` nobody may read them. `observer` is told of every request.
+    """
 
     catalog: LiveCatalog
     completions: Completions
@@ -22,3 +27,5 @@ class Gateway:
     models: Models
     readiness: Readiness
     tokens: Tokens
+    metrics: Metrics | None = None
+    observer: RequestObserver | None = None

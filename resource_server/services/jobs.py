@@ -38,7 +38,7 @@ class Jobs:
             # The site may be down; what callers need to know is why.
             return ClusterJobs(cluster=cluster, observed_at=time.time(), instances=())
         observation = await self._sites.observe(cluster)
-        visible = {m.id for m in catalog.models.values() if policy.may_use(person, m.access)}
+        visible = {m.id for m in catalog.models.values() if policy.may_see(person, m.access)}
         return ClusterJobs(
             cluster=cluster,
             observed_at=observation.observed_at,

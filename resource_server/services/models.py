@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from resource_server.domain import policy
-from resource_server.domain.catalog import Catalog, Cluster, Framework, Model
+from resource_server.domain import policy, routing
+from resource_server.domain.catalog import Catalog, Cluster, Framework, Model, NamedModel
 from resource_server.domain.identity import Person
+from resource_server.domain.routing import Base
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,34 +28,31 @@ class Models:
 
     def offers(self, person: Person) -> list[Offer]:
         """Return every framework the person may use, by cluster and name."""
-        catalog = self._catalog()
         return [
-            Offer(
-                cluster=cluster,
-                framework=framework,
-                models=_visible(person, catalog.models_at(cluster, framework)),
-            )
-            for _, cluster in sorted(catalog.clusters.items())
-            if policy.may_use(person, cluster.access)
+            Offer(cluster=cluster, framework=framework, models=self._at(person, cluster, framework))
+            for _, cluster in sorted(self._catalog().clusters.items())
+            if policy.may_see(person, cluster.access)
             for _, framework in sorted(cluster.frameworks.items())
         ]
 
-    def at(self, person: Person, cluster_name: str, framework_name: str) -> tuple[Model, ...]:
-        """Return the models a person may use at one base URL."""
-        catalog = self._catalog()
-        cluster = catalog.cluster(cluster_name)
-        policy.require_cluster(person, cluster)
-        framework = cluster.framework(framework_name)
-        return _visible(person, catalog.models_at(cluster, framework))
+    def at(self, person: Person, base: Base) -> list[NamedModel]:
+        """Return the models a person may use at one base URL, under all their names."""
+        return routing.names_at(self._catalog(), person, base)
 
-    def one(self, person: Person, cluster_name: str, framework_name: str, model_id: str) -> Model:
+    def at_cluster(self, person: Person, name: str) -> list[tuple[Framework, Model]]:
+        """Return the models a person may use at a cluster, with the framework of each."""
+        cluster = self._catalog().cluster(name)
+        policy.require_cluster(person, cluster)
+        return [
+            (framework, model)
+            for _, framework in sorted(cluster.frameworks.items())
+            for model in self._at(person, cluster, framework)
+        ]
+
+    def one(self, person: Person, base: Base, name: str) -> NamedModel:
         """Return one model at one base URL, or raise `ModelNotFound`."""
-        catalog = self._catalog()
-        cluster = catalog.cluster(cluster_name)
-        policy.require_cluster(person, cluster)
-        framework = cluster.framework(framework_name)
-        return policy.require_model(person, catalog.model(cluster, framework, model_id), model_id)
+        return routing.choose(self._catalog(), person, base, name).named
 
-
-def _visible(person: Person, models: list[Model]) -> tuple[Model, ...]:
-    return tuple(model for model in models if policy.may_use(person, model.access))
+    def _at(self, person: Person, cluster: Cluster, framework: Framework) -> tuple[Model, ...]:
+        base = Base(cluster=cluster.name, framework=framework.name)
+        return tuple(n.model for n in self.at(person, base) if n.alias is None)

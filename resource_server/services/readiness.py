@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 
-from resource_server.ports import CatalogStore, IdentityProvider
+from resource_server.ports import Part
+
+
+class Fitness(StrEnum):
+    """How well a process serves."""
+
+    OK = "ok"
+    #: Something is away that all processes share: those whom the gateway knows are served, others
+    #: may not be. Taking processes out of service would help nobody.
+    DEGRADED = "degraded"
+    #: This process cannot reach any cluster.
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How well a process serves, and for each part whether it answers."""
+
+    fitness: Fitness
+    checks: Mapping[str, bool]
 
 
 class Readiness:
-    """Asks the parts without which no request can be served."""
+    """Asks the parts that requests need, in every case or in some."""
 
-    def __init__(self, store: CatalogStore, identity: IdentityProvider) -> None:
-        self._store = store
-        self._identity = identity
+    def __init__(
+        self, *, shared: Mapping[str, Part], own: Mapping[str, Part] | None = None
+    ) -> None:
+        self._shared = shared
+        self._own = own or {}
 
-    async def check(self) -> dict[str, bool]:
-        """Return for each part whether it answers."""
-        database, globus_auth = await asyncio.gather(
-            self._store.available(), self._identity.available()
-        )
-        return {"database": database, "globus_auth": globus_auth}
+    async def check(self) -> Report:
+        """Return how well this process serves."""
+        parts = {**self._shared, **self._own}
+        answers = await asyncio.gather(*(part.available() for part in parts.values()))
+        checks = dict(zip(parts, answers, strict=True))
+        if not all(checks[name] for name in self._own):
+            return Report(fitness=Fitness.UNAVAILABLE, checks=checks)
+        fitness = Fitness.OK if all(answers) else Fitness.DEGRADED
+        return Report(fitness=fitness, checks=checks)

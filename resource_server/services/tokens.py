@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 
 from resource_server.domain import errors
 from resource_server.domain.identity import Grant, Person
-from resource_server.ports import IdentityProvider
+from resource_server.ports import GrantCache, IdentityProvider
+from resource_server.services.entrance import Entrance
+from resource_server.services.sealed_grants import Seal, VerifiedGrant
 
 #: A refused token is asked about again after this many seconds at the latest (section 7).
 REFUSAL_TTL_S = 30.0
@@ -25,40 +27,57 @@ OUTAGE_RETRY_S = 10.0
 REFUSALS_KEPT = 10_000
 #: So many new tokens are checked at once at the most; further ones are told to come back.
 ASKING_AT_ONCE = 2_000
+#: A process that asks about a token keeps the others from asking for this long (seconds).
+CLAIM_TTL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Entry:
     """What is known of one token: a grant or a refusal, when it was learnt, and how long it serves.
 
-    Times are seconds since the epoch.
+    Times are seconds since the epoch. `policies` are those that were asked about.
     """
 
     learnt_at: float
     fresh_until: float
+    policies: frozenset[str] = frozenset()
     grant: Grant | None = None
     refusal: errors.HotnodeError | None = None
 
+    def serves(self, policies: frozenset[str], now: float) -> bool:
+        """Tell whether nothing has to be asked; a refusal is one whatever the policies."""
+        return now < self.fresh_until and (self.grant is None or policies <= self.policies)
+
 
 class Tokens:
-    """Authenticates bearer tokens.
+    """Authenticates bearer tokens, and lets in whom the entrance lets in.
 
-    The cache is keyed by an HMAC, so a token itself is never kept. A grant serves for `ttl_s` and
-    never past the token's expiry. Concurrent requests with one token cause one question to
-    Globus. While Globus is down, what was verified within the last hour still serves.
+    Caches are keyed by an HMAC, so a token itself is never kept. A grant serves for `ttl_s` after
+    Globus confirmed it, in whichever process, and never past the token's expiry. Concurrent
+    requests with one token cause one question to Globus, also when several processes share the
+    cache. While Globus is down, what was verified within the last hour still serves.
+
+    Deadlines of logins are looked at with every request: a login that grows too old stops counting
+    at that moment, and not when the token is asked about next. A policy that the catalog has
+    named since a grant was verified causes a question, and not a refusal.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one by name
         self,
         provider: IdentityProvider,
         *,
+        entrance: Entrance,
+        cache: GrantCache,
         key: bytes,
         ttl_s: float,
         capacity: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._provider = provider
-        self._key = key
+        self._entrance = entrance
+        self._cache = cache
+        self._key = hmac.digest(key, b"digest of tokens", hashlib.sha256)
+        self._seal = Seal(key)
         self._ttl_s = ttl_s
         self._clock = clock
         # Apart, so that refusals of tokens that anybody can invent push out no grant.
@@ -67,16 +86,41 @@ class Tokens:
         self._asking: dict[bytes, asyncio.Task[_Entry]] = {}
 
     async def authenticate(self, token: str) -> Person:
-        """Return the holder of `token`, or raise what `IdentityProvider.identify` raises."""
+        """Return the holder of `token`, whom the service admits.
+
+        Raises what `IdentityProvider.identify` and `Entrance.require` raise; `error.person` is
+        the holder where the token is good and its holder is not admitted.
+        """
         digest = hmac.digest(self._key, token.encode(), hashlib.sha256)
         entry = self._grants.get(digest) or self._refusals.get(digest)
-        if entry is None or entry.fresh_until <= self._clock():
+        if entry is None or not entry.serves(self._entrance.policies(), self._clock()):
             entry = await self._ask_once(digest, token)
+        person = self._person(digest, entry)
+        try:
+            self._entrance.require(person)
+        except errors.HotnodeError as refusal:
+            self._look_again_soon(digest, entry)
+            refusal.person = person
+            raise
+        return person
+
+    def _person(self, digest: bytes, entry: _Entry) -> Person:
+        """Return the holder as of now, or raise why there is none."""
         if entry.refusal is not None:
             raise copy.copy(entry.refusal)
-        if entry.grant is None or entry.grant.expires_at <= self._clock():
+        now = self._clock()
+        if entry.grant is None or entry.grant.expires_at <= now:
             raise errors.Unauthenticated(EXPIRED)
-        return entry.grant.person
+        return replace(entry.grant.person, as_of=now, credential=digest.hex())
+
+    def _look_again_soon(self, digest: bytes, entry: _Entry) -> None:
+        """Do not hold it against people for long that they were not admitted.
+
+        They may join the group, or renew the login of the session that the token belongs to.
+        """
+        soon = entry.learnt_at + REFUSAL_TTL_S
+        if entry.fresh_until > soon:
+            self._grants.keep(digest, replace(entry, fresh_until=soon))
 
     async def _ask_once(self, digest: bytes, token: str) -> _Entry:
         """Join the question that is already under way for this token, or start it.
@@ -87,37 +131,84 @@ class Tokens:
         if task is None:
             if len(self._asking) >= ASKING_AT_ONCE and self._grants.get(digest) is None:
                 raise errors.IdentityServiceBusy
-            task = asyncio.create_task(self._ask(digest, token), name="introspect")
+            task = asyncio.create_task(self._learn(digest, token), name="introspect")
             self._asking[digest] = task
             task.add_done_callback(lambda _: self._asking.pop(digest, None))
         return await asyncio.shield(task)
 
-    async def _ask(self, digest: bytes, token: str) -> _Entry:
+    async def _learn(self, digest: bytes, token: str) -> _Entry:
+        """Return what another process has learnt or is about to learn, or else ask."""
+        policies = self._entrance.policies()
+        if entry := await self._shared(digest, policies):
+            return entry
+        claimed = await self._cache.claim(digest, ttl_s=CLAIM_TTL_S)
+        if not claimed:
+            await self._cache.wait(digest, timeout_s=CLAIM_TTL_S)
+        try:
+            # Also with a claim: it may have been released between the look and the claim.
+            return await self._shared(digest, policies) or await self._ask(digest, token, policies)
+        finally:
+            if claimed:
+                await self._cache.release(digest)
+
+    async def _shared(self, digest: bytes, policies: frozenset[str]) -> _Entry | None:
+        """Return what the processes know together, if it still serves or is of use in an outage."""
+        verified = self._seal.open(digest, await self._cache.get(digest))
+        if verified is None:
+            return None
+        entry = self._entry(verified)
+        now = self._clock()
+        known = self._grants.get(digest)
+        # What was cut short here, because its holder was not admitted, is not good again there.
+        if known is not None and entry.learnt_at <= known.learnt_at:
+            return None
+        self._grants.keep(digest, entry)
+        return entry if entry.serves(policies, now) else None
+
+    def _entry(self, verified: VerifiedGrant) -> _Entry:
+        return _Entry(
+            learnt_at=verified.verified_at,
+            fresh_until=min(verified.verified_at + self._ttl_s, verified.grant.expires_at),
+            policies=verified.policies,
+            grant=verified.grant,
+        )
+
+    async def _ask(self, digest: bytes, token: str, policies: frozenset[str]) -> _Entry:
         now = self._clock()
         known = self._grants.get(digest)
         try:
-            grant = await self._provider.identify(token, known=known is not None)
+            grant = await self._provider.identify(token, known=known is not None, policies=policies)
         except errors.CallerError as refusal:
             self._grants.forget(digest)
+            await self._cache.forget(digest)
             fresh_until = now + min(REFUSAL_TTL_S, self._ttl_s)
             entry = _Entry(learnt_at=now, fresh_until=fresh_until, refusal=refusal)
             return self._refusals.keep(digest, entry)
         except errors.IdentityServiceUnavailable as outage:
-            return self._during_outage(digest, known, outage)
+            return self._during_outage(digest, policies, outage)
         except errors.UpstreamError as problem:
             return _Entry(learnt_at=now, fresh_until=now, refusal=problem)
         self._refusals.forget(digest)
-        fresh_until = min(now + self._ttl_s, grant.expires_at)
-        entry = _Entry(learnt_at=now, fresh_until=fresh_until, grant=grant)
-        return self._grants.keep(digest, entry)
+        verified = VerifiedGrant(grant=grant, verified_at=now, policies=policies)
+        await self._share(digest, verified)
+        return self._grants.keep(digest, self._entry(verified))
+
+    async def _share(self, digest: bytes, verified: VerifiedGrant) -> None:
+        # For as long as it may be of use in an outage.
+        ttl_s = min(OUTAGE_TTL_S, verified.grant.expires_at - verified.verified_at)
+        if ttl_s > 0:
+            await self._cache.put(digest, self._seal.close(digest, verified), ttl_s=ttl_s)
 
     def _during_outage(
-        self, digest: bytes, known: _Entry | None, outage: errors.IdentityServiceUnavailable
+        self, digest: bytes, policies: frozenset[str], outage: errors.IdentityServiceUnavailable
     ) -> _Entry:
         """Let what was verified lately serve a little longer; otherwise say that nobody answers."""
         now = self._clock()
+        known = self._grants.get(digest)
         if known and now < known.learnt_at + OUTAGE_TTL_S:
-            return self._grants.keep(digest, replace(known, fresh_until=now + OUTAGE_RETRY_S))
+            # Policies that nobody could be asked about are not met; all else goes on.
+            served = replace(known, fresh_until=now + OUTAGE_RETRY_S, policies=policies)
+            return self._grants.keep(digest, served)
         return _Entry(learnt_at=now, fresh_until=now, refusal=outage)
 
 

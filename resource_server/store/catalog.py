@@ -7,17 +7,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from resource_server.adapters import catalog_files
 from resource_server.adapters.catalog_files import CatalogDocuments, Fingerprint
-from resource_server.adapters.catalog_spec import ModelSpec, SiteSpec
+from resource_server.adapters.catalog_spec import ModelSpec, ProjectSpec, SiteSpec
+from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog
-from resource_server.store.database import in_database
-from resource_server.store.models import CatalogVersion, ClusterRow, ModelRow, Origin
+from resource_server.store.database import in_database, read_database
+from resource_server.store.lease import require_fence
+from resource_server.store.models import (
+    CatalogVersion,
+    ClusterRow,
+    ModelRow,
+    Origin,
+    ProjectRow,
+)
 
-RowT = TypeVar("RowT", ClusterRow, ModelRow)
+#: Seconds for the question whether the database answers: whoever asks has little patience.
+PROBE_S = 3.0
+
+RowT = TypeVar("RowT", ClusterRow, ModelRow, ProjectRow)
 
 
 class CatalogTables:
@@ -26,18 +37,18 @@ class CatalogTables:
     async def available(self) -> bool:
         """Tell whether the database answers right now."""
         try:
-            await in_database(_version)
-        except (DatabaseError, TimeoutError):
+            await read_database(_version, timeout_s=PROBE_S)
+        except errors.DatabaseUnavailable:
             return False
         return True
 
     async def version(self) -> int:
         """Return a number that grows with every change."""
-        return await in_database(_version)
+        return await read_database(_version)
 
     async def load(self) -> Catalog:
         """Return a snapshot of everything on offer."""
-        return await in_database(_load)
+        return await read_database(_load)
 
 
 class YamlCatalog:
@@ -49,7 +60,7 @@ class YamlCatalog:
         self._taken: Fingerprint | None = None
         self._candidate: Fingerprint | None = None
 
-    async def sync(self) -> bool:
+    async def sync(self, fence: int) -> bool:
         """Bring changed files into the store; see `ports.CatalogSource`.
 
         Files that have just changed are left until the next look, and taken if they are the same
@@ -63,7 +74,7 @@ class YamlCatalog:
             self._candidate = seen
             return False
         documents = await asyncio.to_thread(catalog_files.read, self._directory)
-        changed = await in_database(replace_yaml_rows, documents)
+        changed = await in_database(replace_yaml_rows, documents, fence)
         self._lock_files = documents.lock_files
         self._taken = await self._fingerprint() if self._taken is None else seen
         return changed
@@ -73,15 +84,19 @@ class YamlCatalog:
 
 
 @transaction.atomic
-def replace_yaml_rows(documents: CatalogDocuments) -> bool:
+def replace_yaml_rows(documents: CatalogDocuments, fence: int) -> bool:
     """Make the rows that YAML owns equal to `documents`; rows of another origin stay untouched.
 
-    Returns whether anything changed. A name that another origin owns is left to it.
+    Returns whether anything changed. A name that another origin owns is left to it. Raises
+    `LeaseLost` if the controller with the fencing number `fence` is not the active one.
     """
+    require_fence(fence)
     sites = {spec.cluster: spec.to_row() for spec in documents.sites}
     models = {spec.id: spec.to_row() for spec in documents.models}
+    projects = {spec.project: spec.to_row() for spec in documents.projects}
     changed = _replace(ClusterRow, "name", sites)
     changed |= _replace(ModelRow, "model_id", models)
+    changed |= _replace(ProjectRow, "name", projects)
     if changed:
         CatalogVersion.objects.get_or_create(id=1)
         CatalogVersion.objects.filter(id=1).update(version=F("version") + 1)
@@ -106,6 +121,13 @@ def _replace(table: type[RowT], key: str, wanted: Mapping[str, dict[str, Any]]) 
     return bool(gone or new or stale)
 
 
+def _see_one_moment() -> None:
+    """Have all queries of the transaction see the same state: all tables and their version."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 def _version() -> int:
     row = CatalogVersion.objects.filter(id=1).first()
     return row.version if row else 0
@@ -113,11 +135,13 @@ def _version() -> int:
 
 @transaction.atomic
 def _load() -> Catalog:
+    _see_one_moment()
     return Catalog(
         [SiteSpec.model_validate(row.spec).to_domain() for row in ClusterRow.objects.all()],
         [
             ModelSpec.model_validate(row.spec).to_domain(created=int(row.created_at.timestamp()))
             for row in ModelRow.objects.all()
         ],
+        [ProjectSpec.model_validate(row.spec).to_domain() for row in ProjectRow.objects.all()],
         version=_version(),
     )

@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar, TypeVarTuple
 
-from django.db import close_old_connections
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connections,
+)
+
+from resource_server.domain import errors
 
 #: Functions that run at once at the most, and so the connections that one process opens.
 CONCURRENCY = 8
@@ -27,8 +34,8 @@ async def in_database(
 
     A slow function delays no request that stays out of the database, and others only once
     `CONCURRENCY` of them run. Connections that are broken or past their age are closed before
-    and after. Raises `TimeoutError` after `timeout_s`; a function that runs by then runs on to
-    its end, and keeps its thread until then.
+    and after. Raises `DatabaseUnavailable` if the database cannot be reached, and after
+    `timeout_s`; a function that runs by then runs on to its end, and keeps its thread until then.
     """
     call = asyncio.get_running_loop().run_in_executor(
         _threads(), contextvars.copy_context().run, _with_fresh_connection, function, args
@@ -40,7 +47,30 @@ async def in_database(
         if not call.cancelled():
             raise
         name = getattr(function, "__qualname__", repr(function))
-        raise TimeoutError(f"{name} got no answer of the database in {timeout_s:g} s") from None
+        late = TimeoutError(f"{name} got no answer of the database in {timeout_s:g} s")
+        raise errors.DatabaseUnavailable from late
+    except (OperationalError, InterfaceError) as error:
+        raise errors.DatabaseUnavailable from error
+
+
+async def read_database(
+    function: Callable[[*_Arguments], _Result], *args: *_Arguments, timeout_s: float = TIMEOUT_S
+) -> _Result:
+    """Run a function that changes nothing, as `in_database`, and once more if the connection broke.
+
+    A restart of the database breaks connections. Of a write nobody knows whether it came through,
+    so that only reads are repeated.
+    """
+    return await in_database(_twice, function, args, timeout_s=timeout_s)
+
+
+async def close_database() -> None:
+    """Close what the calls so far have opened; the next call opens it again."""
+    if _threads.cache_info().currsize:
+        threads = _threads()
+        _threads.cache_clear()
+        await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+    await asyncio.to_thread(close_pool)
 
 
 def _with_fresh_connection(
@@ -53,7 +83,23 @@ def _with_fresh_connection(
         close_old_connections()
 
 
+def _twice(function: Callable[[*_Arguments], _Result], args: tuple[*_Arguments]) -> _Result:
+    try:
+        return function(*args)
+    except (OperationalError, InterfaceError):
+        close_old_connections()
+        return function(*args)
+
+
+def close_pool() -> None:
+    """Close the connections that no call uses; the next call opens its own."""
+    connection = connections["default"]
+    # Django's other backends keep no pool.
+    if close := getattr(connection, "close_pool", None):
+        close()
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Return the threads, kept for the life of the process: each has a connection of its own."""
+    """Return the threads, kept until `close_database`: each has a connection of its own."""
     return ThreadPoolExecutor(CONCURRENCY, thread_name_prefix="database")

@@ -63,6 +63,29 @@ class ModelRow(models.Model):
         return self.model_id
 
 
+class ProjectRow(models.Model):
+    """One project; `spec` is a `ProjectSpec` as JSON."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    origin = models.CharField(max_length=8, choices=Origin.choices)
+    spec = models.JSONField()
+
+    class Meta:
+        """A row without an owner is impossible."""
+
+        db_table = "catalog_project"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=models.Q(origin__in=Origin.values), name="project_origin_known"
+            )
+        ]
+
+    @override
+    def __str__(self) -> str:
+        """Return the project's name."""
+        return self.name
+
+
 class CatalogVersion(models.Model):
     """One row: a number that grows with every change of the catalog."""
 
@@ -81,3 +104,29 @@ class CatalogVersion(models.Model):
     def __str__(self) -> str:
         """Return the number."""
         return str(self.version)
+
+
+class ControllerLease(models.Model):
+    """One row: who is the active controller, under which number, and until when.
+
+    The number grows with each holder. Every write of a controller states it, so that one who was
+    given up for dead writes nothing more.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    holder = models.CharField(max_length=128, blank=True)
+    fence = models.PositiveBigIntegerField(default=0)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        """There is exactly one lease."""
+
+        db_table = "controller_lease"
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(id=1), name="one_controller_lease")
+        ]
+
+    @override
+    def __str__(self) -> str:
+        """Return the holder and its number."""
+        return f"{self.holder} ({self.fence})"

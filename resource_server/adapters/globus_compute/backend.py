@@ -12,14 +12,15 @@ from compute_functions.contract import EngineRequest
 from resource_server.adapters.globus_compute import replies
 from resource_server.adapters.globus_compute.bodies import BODIES_BYTES, Bodies
 from resource_server.adapters.globus_compute.budget import ALLOWANCE
-from resource_server.adapters.globus_compute.channel import ChannelHealth
+from resource_server.adapters.globus_compute.channel import ChannelHealth, Finished
 from resource_server.adapters.globus_compute.channels import Channels
+from resource_server.adapters.globus_compute.deserted import Deserted
 from resource_server.adapters.globus_compute.payload import pack_request
 from resource_server.adapters.globus_compute.service import ServiceAddresses
 from resource_server.adapters.globus_compute.task_errors import about_task
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
 
 
 class GlobusComputeBackend:
@@ -40,6 +41,7 @@ class GlobusComputeBackend:
         bodies_bytes: int = BODIES_BYTES,
     ) -> None:
         self._bodies = Bodies(bodies_bytes)
+        self._deserted = Deserted()
         self.channels = Channels(
             clients,
             addresses=addresses or ServiceAddresses(),
@@ -57,26 +59,56 @@ class GlobusComputeBackend:
         traceback: TracebackType | None,
     ) -> None:
         await self.channels.__aexit__(kind, error, traceback)
+        await self._deserted.close()
 
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def infer(
+        self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
+    ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises."""
         with self._bodies.held(len(request.body)):
-            return await self._infer(cluster, request)
+            return await self._infer(cluster, request, late)
 
-    async def _infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def _infer(
+        self, cluster: Cluster, request: InferenceRequest, late: Late | None
+    ) -> InferenceAnswer:
         deadline = asyncio.get_running_loop().time() + request.timeout_s
-        channel = await self.channels.of(cluster)
+
+        def desert(finished: Finished | None) -> None:
+            if late is not None:
+                self._deserted.start(_tell(late, cluster, finished))
+
+        try:
+            channel = await self.channels.of(cluster)
+            payload = await pack_request(_engine_request(request))
+        except asyncio.CancelledError:
+            desert(None)
+            raise
         finished = await channel.call(
-            cluster, "run_request", await pack_request(_engine_request(request)), deadline=deadline
+            cluster, "run_request", payload, deadline=deadline, late=desert
         )
         try:
             return await replies.engine_answer(cluster, finished)
+        except asyncio.CancelledError:
+            desert(finished)
+            raise
         except errors.HotnodeError as error:
             raise about_task(error, finished.result.task_id) from error.__cause__
 
     def probe(self) -> tuple[ChannelHealth, ...]:
         """Return how each identity in use fares, without asking anybody."""
         return self.channels.health()
+
+
+async def _tell(late: Late, cluster: Cluster, finished: Finished | None) -> None:
+    """Say what came of a request whose caller has left."""
+    answer = None
+    try:
+        if finished is not None:
+            answer = await replies.engine_answer(cluster, finished)
+    except errors.UpstreamError:
+        pass  # No engine answered, so nothing is known of its work; nobody waits for the reason.
+    finally:
+        late(answer)
 
 
 def _engine_request(request: InferenceRequest) -> EngineRequest:

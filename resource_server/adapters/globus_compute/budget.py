@@ -42,6 +42,11 @@ class RequestBudget:
         missing = max(0.0, 1.0 - self._tokens) / self._rate
         return missing + max(0.0, self._counted_at - self._clock())
 
+    @property
+    def available(self) -> int:
+        """How many requests may go at once."""
+        return 0 if self.wait_s() > 0 else int(self._tokens)
+
     def take(self) -> bool:
         """Take the right to one request, if there is one now."""
         if self.wait_s() > 0:
@@ -60,6 +65,15 @@ class RequestBudget:
         if elapsed > 0:
             self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
             self._counted_at += elapsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetState:
+    """What is left for one purpose: so many requests at once, or one after `wait_s` seconds."""
+
+    purpose: str
+    available: int
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +97,14 @@ class Budgets:
             # A small burst leaves the most for the even pace that a busy gateway lives at.
             submissions=_budget(submissions, burst=max(1, submissions // 6), clock=clock),
             inquiries=_budget(inquiries, burst=max(1, inquiries // 2), clock=clock),
+        )
+
+    def state(self) -> tuple[BudgetState, ...]:
+        """Return what is left for each purpose."""
+        budgets = {"submission": self.submissions, "inquiry": self.inquiries}
+        return tuple(
+            BudgetState(purpose=purpose, available=budget.available, wait_s=budget.wait_s())
+            for purpose, budget in budgets.items()
         )
 
 

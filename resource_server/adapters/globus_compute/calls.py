@@ -58,6 +58,8 @@ class Call:
     size: int
     deadline: float
     queued_at: float
+    #: Whose call it is, for the log.
+    cluster: str = ""
     result: asyncio.Future[TaskResult] = field(default_factory=asyncio.Future)
     submitted_at: float | None = None
     task_id: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from uuid import UUID
 
 import structlog
 
+from resource_server.adapters.globus_compute.budget import BudgetState
 from resource_server.adapters.globus_compute.calls import Call, Lane, TaskResult
 from resource_server.adapters.globus_compute.client import ComputeClient
+from resource_server.adapters.globus_compute.deserted import Deserted
 from resource_server.adapters.globus_compute.endpoints import FRESH_FOR_S, Endpoints
 from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.lanes import Lanes
@@ -59,6 +62,7 @@ class ChannelHealth:
     queued: int
     running: int
     trouble: str
+    budgets: tuple[BudgetState, ...] = ()
 
 
 class TaskChannel:
@@ -74,6 +78,7 @@ class TaskChannel:
         self._recovery = Recovery(client, self._inbox, self._stream)
         self._endpoints = Endpoints(client)
         self._calls: set[Call] = set()
+        self._deserted = Deserted()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -95,6 +100,7 @@ class TaskChannel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._deserted.close()
         await self._stack.aclose()
         for call in self._calls:
             stops = errors.BackendUnavailable("The gateway stops. Try again in a moment.")
@@ -109,6 +115,7 @@ class TaskChannel:
             queued=len(self._lanes),
             running=len(self._inbox),
             trouble=self._submitter.trouble,
+            budgets=self._client.budgets(),
         )
 
     async def call(
@@ -119,11 +126,13 @@ class TaskChannel:
         *,
         deadline: float,
         wary: bool = False,
+        late: Callable[[Finished | None], None] | None = None,
     ) -> Finished:
         """Return what a site's function said before `deadline` (the event loop's clock).
 
-        Raises `BackendUnavailable` or `BackendTimeout`; a caller who leaves takes the call along.
-        `wary` asks whether the endpoint is there before anything is sent to it.
+        Raises `BackendUnavailable` or `BackendTimeout`. `wary` asks whether the endpoint is there
+        before anything is sent to it. A caller who leaves takes along a call that was not sent;
+        `late` is told what becomes of one that was (see `ports.InferenceBackend`).
         """
         call = self._admitted(cluster, function, payload, deadline)
         del payload  # It may be large. The call has it until the service has it.
@@ -133,12 +142,39 @@ class TaskChannel:
                 await self._look(call, deadline - call.queued_at)
             self._require_endpoint(call, cluster)
             self._lanes.add(call)
-            result = await self._result(call, cluster)
-        finally:
+            finished = await self._finished(call, cluster)
+        except asyncio.CancelledError:
+            if late is not None and call.sent:
+                self._deserted.start(self._wait_for_nobody(call, cluster, late))
+            else:
+                self._leave(call)
+                if late is not None:
+                    late(None)
+            raise
+        except BaseException:
             self._leave(call)
+            raise
+        self._leave(call)
+        return finished
+
+    async def _finished(self, call: Call, cluster: Cluster) -> Finished:
+        result = await self._result(call, cluster)
         now = asyncio.get_running_loop().time()
         sent = call.submitted_at or now
         return Finished(result=result, queue_s=sent - call.queued_at, away_s=now - sent)
+
+    async def _wait_for_nobody(
+        self, call: Call, cluster: Cluster, late: Callable[[Finished | None], None]
+    ) -> None:
+        """See a call through whose caller has left, so that what it cost is known."""
+        finished = None
+        try:
+            finished = await self._finished(call, cluster)
+        except errors.UpstreamError as error:
+            log.info("deserted_call_failed", task_id=call.task_id, reason=error.message)
+        finally:
+            self._leave(call)
+            late(finished)
 
     def _admitted(self, cluster: Cluster, function: str, payload: Payload, deadline: float) -> Call:
         target = cluster.globus_compute
@@ -161,6 +197,7 @@ class TaskChannel:
             size=payload.size,
             deadline=deadline,
             queued_at=asyncio.get_running_loop().time(),
+            cluster=cluster.name,
         )
 
     async def _result(self, call: Call, cluster: Cluster) -> TaskResult:
@@ -181,7 +218,7 @@ class TaskChannel:
         raise _late(call, cluster)
 
     async def _look(self, call: Call, seconds: float) -> None:
-        look = self._endpoints.look(call.lane.endpoint_id)
+        look = self._endpoints.look(call.lane.endpoint_id, cluster=call.cluster)
         if look is not None and seconds > 0:
             both: set[asyncio.Future[Any]] = {call.result, look}
             await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from resource_server.adapters.globus_compute.budget import Budgets, RequestBudget
+from resource_server.adapters.globus_compute.budget import Budgets, BudgetState, RequestBudget
 from resource_server.adapters.globus_compute.credentials import ClientCredentials
 from resource_server.adapters.globus_compute.failures import CallFailed, Fate
 from resource_server.adapters.globus_compute.service import (
@@ -68,6 +68,10 @@ class ComputeClient:
         closing = self._thread.submit(self._close)
         self._thread.shutdown(wait=False)
         await asyncio.wait({asyncio.wrap_future(closing)}, timeout=CLOSE_TIMEOUT_S)
+
+    def budgets(self) -> tuple[BudgetState, ...]:
+        """Return what is left of the identity's allowance, without asking anybody."""
+        return self._budgets.state()
 
     @asynccontextmanager
     async def submission_turn(self) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,17 @@ log = structlog.get_logger()
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FOR_OTHERS = 0o077
+
+
+def unusable(directory: Path, clients: Mapping[str, str]) -> dict[str, str]:
+    """Return of `clients`, by cluster, why each one cannot be used that cannot."""
+    reasons = {}
+    for cluster, name in clients.items():
+        try:
+            ClientCredentials.read(directory, name)
+        except CredentialsError as error:
+            reasons[cluster] = str(error)
+    return reasons
 
 
 class CredentialsError(Exception):

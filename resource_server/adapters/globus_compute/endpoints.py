@@ -30,17 +30,17 @@ class Endpoints:
         """Tell whether the endpoint is known to be offline now."""
         return self._fresh(endpoint_id) and self._offline[endpoint_id]
 
-    def look(self, endpoint_id: str) -> asyncio.Task[None] | None:
+    def look(self, endpoint_id: str, *, cluster: str = "") -> asyncio.Task[None] | None:
         """Ask the service, unless the answer is known; callers share the question.
 
-        Wait for the task without cancelling it.
+        Wait for the task without cancelling it. `cluster` is named in the log.
         """
         if self._fresh(endpoint_id):
             return None
         task = self._looks.get(endpoint_id)
         if task is None:
             task = asyncio.create_task(
-                self._ask(endpoint_id), name="globus-endpoint-status", context=Context()
+                self._ask(endpoint_id, cluster), name="globus-endpoint-status", context=Context()
             )
             self._looks[endpoint_id] = task
             task.add_done_callback(lambda _: self._looks.pop(endpoint_id, None))
@@ -56,13 +56,14 @@ class Endpoints:
     def _fresh(self, endpoint_id: str) -> bool:
         return asyncio.get_running_loop().time() < self._good_until.get(endpoint_id, 0.0)
 
-    async def _ask(self, endpoint_id: str) -> None:
+    async def _ask(self, endpoint_id: str, cluster: str) -> None:
+        place = {"endpoint": endpoint_id, "cluster": cluster}
         try:
             status = await self._client.endpoint_status(endpoint_id)
         except CallFailed as failure:
-            log.warning("globus_endpoint_status_unknown", endpoint=endpoint_id, reason=str(failure))
+            log.warning("globus_endpoint_status_unknown", **place, reason=str(failure))
             status = "unknown"
         if status == "offline":
-            log.warning("globus_endpoint_offline", endpoint=endpoint_id)
+            log.warning("globus_endpoint_offline", **place)
         self._offline[endpoint_id] = status == "offline"
         self._good_until[endpoint_id] = asyncio.get_running_loop().time() + FRESH_FOR_S

@@ -131,6 +131,7 @@ class Submitter:
         write(
             "globus_submission_failed",
             client=self._client.name,
+            clusters=sorted({call.cluster for call in batch.calls}),
             endpoint=batch.lane.endpoint_id,
             tasks=len(batch.calls),
             fate=failure.fate,

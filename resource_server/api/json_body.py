@@ -1,9 +1,9 @@
-"""The few fields of an OpenAI body that the gateway acts on; the rest is not even parsed."""
+"""A JSON body of which only the few fields are read that the gateway acts on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import msgspec
 
@@ -12,7 +12,7 @@ from resource_server.domain import errors
 #: A body with more fields is refused: reading the names of a million takes half a second, in
 #: which no other request is served.
 MAX_FIELDS = 1000
-#: No model's id is longer, and what is longer would fill the log.
+#: No model's name is longer, and what is longer would fill the log.
 MAX_MODEL_CHARS = 255
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -20,23 +20,32 @@ _model = msgspec.json.Decoder(str)
 _stream = msgspec.json.Decoder(bool | None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """The fields we act on, and the names of all."""
+class JsonBody:
+    """An OpenAI request as JSON; see `ports.RequestBody`."""
 
-    model: str
-    stream: bool
-    fields: frozenset[str]
+    content_type = "application/json"
 
+    def __init__(self, content: bytes) -> None:
+        """Read the fields we act on, or raise `InvalidRequest`."""
+        self.content = content
+        self._values = _read_fields(content)
+        self.fields = frozenset(self._values)
+        self.model = _read_model(self._values)
+        self.stream = _read_stream(self._values)
 
-def read_control(body: bytes) -> Control:
-    """Return what the gateway needs to know of `body`, or raise `InvalidRequest`."""
-    fields = _read_fields(body)
-    return Control(
-        model=_read_model(fields),
-        stream=_read_stream(fields),
-        fields=frozenset(fields),
-    )
+    def value(self, field: str) -> object:
+        """Return a field as plain values; None if it is absent. Raises `InvalidRequest`."""
+        if field not in self._values:
+            return None
+        try:
+            value: object = msgspec.json.decode(self._values[field])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise errors.InvalidRequest(f"'{field}' cannot be read.", param=field) from error
+        return value
+
+    def replaced(self, values: Mapping[str, object]) -> Self:
+        """Return a body with these fields set; every other value keeps its bytes."""
+        return type(self)(msgspec.json.encode({**self._values, **values}))
 
 
 class _Name(str):
@@ -59,6 +68,8 @@ class _FieldCount:
 
 
 def _read_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    if not body:
+        raise errors.InvalidRequest("The body is empty. A JSON object is expected.")
     try:
         # A field has a colon, so most bodies need no counting, which takes four times as long.
         if body.count(b":") <= MAX_FIELDS:

@@ -1,0 +1,72 @@
+"""Which models there are at a base URL: OpenAI's list, with what else clients read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Router
+
+from resource_server.api import bases
+from resource_server.api.bases import Mount, base_of
+from resource_server.api.context import GatewayRequest, gateway_of
+from resource_server.domain.catalog import NamedModel
+
+
+def make_router(mount: Mount) -> Router:
+    """Return the routes for one base URL."""
+    router = Router(tags=[f"OpenAI API {mount.description}"])
+    router.add_api_operation(
+        "/models",
+        ["GET"],
+        list_models,
+        summary="List the models at this base URL",
+        operation_id=f"{mount.name}_models",
+        openapi_extra=bases.parameters(*mount.parameters),
+    )
+    router.add_api_operation(
+        "/models/{path:name}",
+        ["GET"],
+        retrieve_model,
+        summary="Describe one model",
+        operation_id=f"{mount.name}_model",
+        openapi_extra=bases.parameters(*mount.parameters, "name"),
+    )
+    return router
+
+
+async def list_models(request: GatewayRequest) -> dict[str, Any]:
+    """Return the models that the caller may use here, under all their names."""
+    found = gateway_of(request).models.at(request.auth, base_of(request))
+    return {"object": "list", "data": [model_object(named) for named in found]}
+
+
+async def retrieve_model(request: GatewayRequest, name: str) -> dict[str, Any]:
+    """Return one model. A name may hold a slash, sent as such or as `%2F`."""
+    return model_object(gateway_of(request).models.one(request.auth, base_of(request), name))
+
+
+def model_object(named: NamedModel) -> dict[str, Any]:
+    """Return a model as OpenAI's clients read it, with what else is known of it.
+
+    `root` is the id of the model behind an alias, as with vLLM.
+    """
+    model, alias = named.model, named.alias
+    known: dict[str, Any] = {
+        "id": named.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owned_by,
+        "root": model.id,
+        "description": (alias.description if alias else "") or model.description,
+        "flags": sorted(model.flags),
+        "endpoints": [f"/v1/{route}" for route in model.routes],
+        "input_modalities": ["text", *sorted(model.modalities)],
+    }
+    if model.context_length is not None:
+        # Two names for one number: engines say the first, editors and agents read the second.
+        known |= {"max_model_len": model.context_length, "context_length": model.context_length}
+    if model.recommended:
+        known["recommended_parameters"] = dict(model.recommended)
+    if alias and alias.parameters:
+        known["default_parameters"] = dict(alias.parameters)
+    return known

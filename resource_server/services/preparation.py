@@ -1,0 +1,82 @@
+"""What must hold before a request goes to an engine, and what is changed in its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster, Framework, Model, NamedModel
+from resource_server.domain.inference import RESERVED_EVERYWHERE
+from resource_server.domain.routing import Choice
+from resource_server.ports import RequestBody
+
+
+def require_route(model: Model, route: str) -> None:
+    """Raise `RouteNotServed`, which names the right routes, if the model does not serve one."""
+    if route not in model.routes:
+        served = ", ".join(f"/v1/{route}" for route in model.routes)
+        raise errors.RouteNotServed(
+            f"The model '{model.id}' does not serve /v1/{route}. It serves: {served}.",
+            param="model",
+        )
+
+
+def require_whole_answer(choice: Choice, body: RequestBody) -> None:
+    """Raise `StreamingUnsupported` for a stream: no transport carries one yet."""
+    if body.stream:
+        raise errors.StreamingUnsupported(
+            f"The cluster '{choice.destinations[0].cluster.name}' answers in one piece. "
+            "Send 'stream': false.",
+            param="stream",
+        )
+
+
+def require_open(cluster: Cluster) -> None:
+    """Raise `BackendUnavailable` with the reason if the cluster is under maintenance."""
+    if cluster.maintenance:
+        raise errors.BackendUnavailable(
+            f"The cluster '{cluster.name}' is under maintenance: {cluster.maintenance}"
+        )
+
+
+def require_fields(body: RequestBody, route: str, framework: Framework) -> None:
+    """Raise an `InvalidRequest` for what must not or cannot reach a framework's engines."""
+    reserved = sorted(body.fields & (RESERVED_EVERYWHERE | framework.reserved_fields))
+    if reserved:
+        raise errors.ReservedField(
+            f"The field '{reserved[0]}' is set by the service. Leave it out.", param=reserved[0]
+        )
+    if route == "embeddings" and framework.texts_only and _holds_tokens(body.value("input")):
+        raise errors.InvalidRequest(
+            f"This model's engine ({framework.name}) takes texts and no lists of token numbers. "
+            "With LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False).",
+            param="input",
+        )
+
+
+def under_its_id(body: RequestBody, named: NamedModel) -> RequestBody:
+    """Return the body with the model's own id, and with its alias's parameters where it has none.
+
+    Of an object, as `chat_template_kwargs`, the alias gives the fields that the caller leaves out.
+    """
+    if named.alias is None:
+        return body
+    values: dict[str, object] = {"model": named.model.id}
+    for name, default in named.alias.parameters.items():
+        if name not in body.fields:
+            values[name] = default
+        elif isinstance(default, Mapping):
+            given = body.value(name)
+            if isinstance(given, Mapping):
+                values[name] = {**default, **given}
+    return body.replaced(values)
+
+
+def _holds_tokens(given: object) -> bool:
+    """Tell whether an embeddings' input is a list of token numbers, or of such lists."""
+    if not isinstance(given, list) or not given:
+        return False
+    first = given[0]
+    if isinstance(first, list):
+        first = first[0] if first else None
+    return isinstance(first, int)

@@ -1,35 +1,39 @@
-"""The gateway's command: `serve`, `migrate`, `check-catalog`, `settings`."""
+"""The gateway's command: `serve`, `migrate`, `check-catalog`, and pages of the documentation."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import socket
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-import uvicorn
-from django.core.management import call_command
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from typing_extensions import override
 
-from resource_server.adapters import catalog_files, log
-from resource_server.config import SettingInvalid, Settings, read_client
-from resource_server.domain.errors import CatalogInvalid
+from resource_server import documentation, supervisor
+from resource_server.adapters import (
+    catalog_check,
+    catalog_files,
+    limits_file,
+    log,
+    mistakes,
+    secret_files,
+)
+from resource_server.adapters.hub import HubSocketTaken
+from resource_server.config import Role, SettingInvalid, Settings, read_client
+from resource_server.domain.errors import OperatorError
 from resource_server.startup import (
     StandInRefused,
     configure_django,
+    end_with,
+    raise_limit_of_files,
     refuse_stand_in,
+    refuse_unfit_role,
     refuse_unknown_settings,
-    spare_the_collector,
 )
 
-#: How long requests under way may take to finish when the server is told to stop (seconds).
-GRACE_S = 30
+ALL_SETTINGS = "docs/operators/settings.md explains all settings; ./hotnode settings prints it."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,118 +42,114 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except ValidationError as problem:
-        say = "\n".join(_setting_problem(detail) for detail in problem.errors(include_url=False))
-        print(say, file=sys.stderr)  # noqa: T201 - the command's answer
-    except (CatalogInvalid, StandInRefused, SettingInvalid) as problem:
+        print(_setting_problems(problem), ALL_SETTINGS, sep="\n", file=sys.stderr)  # noqa: T201 - the command's answer
+    except SettingInvalid as problem:
+        print(problem, ALL_SETTINGS, sep="\n", file=sys.stderr)  # noqa: T201 - the command's answer
+    except (OperatorError, StandInRefused, HubSocketTaken) as problem:
         print(problem, file=sys.stderr)  # noqa: T201 - the command's answer
     return 2
 
 
+def _setting_problems(problem: ValidationError) -> str:
+    """Return everything that is wrong with the settings, a line each."""
+    lines = [_setting_problem(detail) for detail in problem.errors(include_url=False)]
+    keys = ("HOTNODE_SECRET_KEY", "HOTNODE_SECRET_KEY_FILE")
+    # Settings that depend on each other are looked at when each by itself is right.
+    if not any(os.environ.get(key) for key in keys) and not any(keys[0] in line for line in lines):
+        lines.append(f"{keys[0]} or {keys[1]}: is missing")
+    return "\n".join(lines)
+
+
 def _setting_problem(detail: ErrorDetails) -> str:
     """Return what is wrong with a setting, under the name by which an operator sets it."""
-    message = detail["msg"].removeprefix("Value error, ")
+    message = mistakes.words(detail)
     if not detail["loc"]:
         return message
     return f"HOTNODE_{str(detail['loc'][0]).upper()}: {message}"
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Migrate the database and serve until told to stop."""
+    """Serve until told to stop: everything in one process, or one role of several."""
+    if options.supervisor is not None:
+        end_with(options.supervisor)
     settings = _settings(options)
     refuse_stand_in(settings, os.environ)
+    role = Role(options.role)
+    # Several web processes are of one role each.
+    supervised = role is Role.ALL and settings.workers > 1
+    refuse_unfit_role(settings, Role.WEB if supervised else role)
     log.configure(settings.log_format)
-    # What is wrong with the operators' files is said before anything is opened.
-    read_client(settings.globus_client_file)
-    catalog_files.read(settings.catalog_dir)
-    configure_django(settings)
-    call_command("migrate", interactive=False, verbosity=0)
-    from resource_server.asgi import FrontDoor  # noqa: PLC0415 - needs a configured Django
-    from resource_server.container import open_gateway  # noqa: PLC0415 - likewise
+    _check_files(settings, role)
+    if options.supervisor is None:
+        _warn_of_files(settings, role)
+    raise_limit_of_files()
+    configure_django(settings, role)
+    if role is not Role.HUB:
+        _prepare_tables(settings, migrate=not options.no_migrate)
+    if supervised:
+        return supervisor.run(settings, _passed_on(options), os.environ)
+    from resource_server import server  # noqa: PLC0415 - needs a configured Django
 
-    config = uvicorn.Config(
-        FrontDoor(partial(open_gateway, settings), max_body_bytes=settings.max_body_bytes),
-        host=settings.host,
-        port=settings.port,
-        access_log=False,
-        log_config=None,
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+    return server.run(settings, role, options.listener)
+
+
+def _check_files(settings: Settings, role: Role) -> None:
+    """Say what is wrong with the operators' files before anything is opened."""
+    if role in (Role.ALL, Role.WEB):
+        read_client(settings.globus_client_file)
+        limits_file.check(settings.catalog_dir)
+    if role in (Role.ALL, Role.CONTROLLER):
+        catalog_files.read(settings.catalog_dir)
+
+
+def _warn_of_files(settings: Settings, role: Role) -> None:
+    """Put into the log what does not keep the gateway from serving, and should be mended."""
+    secret_files.warn_if_open(
+        getattr(settings, name) for name in Settings.model_fields if name.endswith("_file")
     )
-    server = AnnouncedServer(config, settings.state_dir / "gateway.json")
-    server.run()
-    return 0 if server.started else 1
+    if role is Role.ALL:
+        catalog_check.log_unusable_clients(settings.catalog_dir, settings.globus_clients_dir)
 
 
-class AnnouncedServer(uvicorn.Server):
-    """A server that writes its address and process id to a file while it accepts requests.
+def _prepare_tables(settings: Settings, *, migrate: bool) -> None:
+    from resource_server.store import schema  # noqa: PLC0415 - needs a configured Django
 
-    With port 0 the file is the only place where the port stands.
-    """
+    if migrate:
+        schema.migrate(settings.state_dir)
+    else:
+        schema.require_up_to_date()
 
-    def __init__(self, config: uvicorn.Config, announcement: Path) -> None:
-        super().__init__(config)
-        self._announcement = announcement
 
-    @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if not self.started:
-            return
-        spare_the_collector()
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        content = json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()})
-        draft = self._announcement.with_suffix(".tmp")
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(self._announcement)
-
-    @override
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._announcement.unlink(missing_ok=True)
-        await super().shutdown(sockets)
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    """Return what the command line says beside the environment, for the supervisor's processes."""
+    given = [f"--catalog-dir={options.catalog_dir}"] if options.catalog_dir else []
+    return [*given, "--local-globus"] if options.local_globus else given
 
 
 def migrate(options: argparse.Namespace) -> int:
     """Bring the database's tables up to date."""
-    configure_django(_settings(options))
-    call_command("migrate", interactive=False)
+    settings = _settings(options)
+    configure_django(settings)
+    from resource_server.store import schema  # noqa: PLC0415 - needs a configured Django
+
+    schema.migrate(settings.state_dir, verbosity=1)
     return 0
 
 
 def check_catalog(options: argparse.Namespace) -> int:
     """Say what is wrong with the catalog's files, if anything."""
-    documents = catalog_files.read(options.directory)
-    print(f"{len(documents.sites)} clusters, {len(documents.models)} models: no mistakes")  # noqa: T201 - the command's answer
+    # Without the other settings, which a laptop does not have.
+    directory = options.directory or os.environ.get("HOTNODE_CATALOG_DIR") or "endpoint_configs"
+    clients = options.clients_dir or os.environ.get("HOTNODE_GLOBUS_CLIENTS_DIR")
+    found = catalog_check.check(Path(directory), Path(clients) if clients else None)
+    print(found)  # noqa: T201 - the command's answer
     return 0
 
 
-def settings_page(options: argparse.Namespace) -> int:
-    """Print the page of all settings."""
-    print(render_settings(), end="")  # noqa: T201 - the command's answer
+def page(options: argparse.Namespace) -> int:
+    """Print a page of the documentation that is made from the code."""
+    print(documentation.PAGES[options.page](), end="")  # noqa: T201 - the command's answer
     return 0
-
-
-def render_settings() -> str:
-    """Return the page of all settings, in Markdown."""
-    lines = [
-        "# Settings of the gateway",
-        "",
-        "Made by `./hotnode settings`. Each setting is an environment variable.",
-        "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
-    ]
-    for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else _shown(field.get_default())
-        lines.append(f"| `HOTNODE_{name.upper()}` | {default} | {field.description} |")
-    return "\n".join(lines) + "\n"
-
-
-def _shown(default: object) -> str:
-    """Return a default as an operator would write it."""
-    if isinstance(default, tuple):
-        default = ",".join(default)
-    return "" if default in (None, "") else f"`{default}`"
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -157,7 +157,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     refuse_unknown_settings(os.environ)
     given = {
         name: value
-        for name in ("host", "port", "catalog_dir", "local_globus")
+        for name in ("host", "port", "workers", "catalog_dir", "local_globus")
         if (value := getattr(options, name, None)) is not None
     }
     return Settings(**given)
@@ -170,6 +170,18 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--host")
     command.add_argument("--port", type=int)
     command.add_argument("--catalog-dir", type=Path)
+    command.add_argument("--workers", type=int, help="web processes, beside a hub and a controller")
+    command.add_argument(
+        "--role", choices=list(Role), default=Role.ALL, help="be one process of several"
+    )
+    command.add_argument(
+        "--no-migrate",
+        action="store_true",
+        help="leave the database's tables as they are, and refuse to serve if they are out of date",
+    )
+    # How the supervisor of several processes calls them: its id, and the file to listen on.
+    command.add_argument("--supervisor", type=int, help=argparse.SUPPRESS)
+    command.add_argument("--listener", type=int, help=argparse.SUPPRESS)
     command.add_argument(
         "--local-globus",
         action="store_true",
@@ -178,9 +190,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=serve)
     commands.add_parser("migrate", help=migrate.__doc__).set_defaults(run=migrate)
-    commands.add_parser("settings", help=settings_page.__doc__).set_defaults(run=settings_page)
+    for name in documentation.PAGES:
+        command = commands.add_parser(name, help=f"Print the page of all {name}.")
+        command.set_defaults(run=page, page=name)
     command = commands.add_parser("check-catalog", help=check_catalog.__doc__)
-    command.add_argument("directory", type=Path, nargs="?", default=Path("endpoint_configs"))
+    command.add_argument(
+        "directory",
+        type=Path,
+        nargs="?",
+        help="default: HOTNODE_CATALOG_DIR, else endpoint_configs",
+    )
+    command.add_argument(
+        "--clients-dir",
+        type=Path,
+        help="look for the clusters' Globus clients, too; default: HOTNODE_GLOBUS_CLIENTS_DIR",
+    )
     command.set_defaults(run=check_catalog)
     return parser
 

@@ -116,3 +116,5 @@ def _configure_libraries(
     # Their lines at this level say what our own events already say.
     for noisy in ("pika", "uvicorn.access", "globus_sdk", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # While PostgreSQL is away it would warn of each attempt; what that means we say ourselves.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

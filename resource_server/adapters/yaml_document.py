@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from resource_server.adapters import mistakes
 from resource_server.domain.errors import CatalogInvalid
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -37,7 +38,7 @@ class YamlDocument:
         except ValidationError as error:
             raise CatalogInvalid(
                 tuple(
-                    self.problem(problem["loc"], problem["msg"].removeprefix("Value error, "))
+                    self.problem(problem["loc"], mistakes.words(problem))
                     for problem in error.errors(include_url=False)
                 )
             ) from error

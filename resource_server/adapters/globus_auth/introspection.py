@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from resource_server.domain import errors
-from resource_server.domain.identity import Grant, Identity, Person
+from resource_server.domain.identity import (
+    Authentication,
+    Evaluations,
+    Grant,
+    Identity,
+    Person,
+)
 
 log = structlog.get_logger()
 
@@ -20,18 +26,17 @@ _RENEWAL = (
     "Get a new one: python inference_auth_token.py get_access_token; if that fails, log out at "
     "https://app.globus.org/logout and run: python inference_auth_token.py authenticate --force"
 )
-INACTIVE = f"Your access token has expired or was revoked. {_RENEWAL}"
+# Globus says the same of all three.
+INACTIVE = (
+    "Your access token has expired or was revoked. It may also be no Globus token at all. "
+    f"{_RENEWAL}"
+)
 NOT_A_TOKEN = f"The Authorization header holds no Globus access token. {_RENEWAL}"
 NOT_FOR_US = f"This access token was issued for another service. {_RENEWAL}"
 NOT_YET = "Your access token is not valid yet. Check the clock of the computer it comes from."
 CONSENT_MISSING = (
     "Your login does not allow this service to see your Globus groups. Log in again and agree: "
     "python inference_auth_token.py authenticate --force"
-)
-POLICY_FAILED = (
-    "Your login does not meet this service's policy, most likely because it is too old. Log out "
-    "at https://app.globus.org/logout, then log in again with an institution that the service "
-    "admits: python inference_auth_token.py authenticate --force"
 )
 
 
@@ -41,21 +46,18 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirements:
-    """What a token must have: audience, scope, policies to pass, domains of which one will do.
-
-    Without policies or domains, nobody is refused for them.
-    """
+    """What a token must have: the gateway as audience, and its scope."""
 
     audience: str
     scope: str
-    policies: tuple[str, ...] = ()
-    domains: frozenset[str] = frozenset()
 
 
-def grant(said: object, requirements: Requirements, *, now: float) -> Grant:
+def grant(
+    said: object, requirements: Requirements, *, now: float, policies: frozenset[str] = frozenset()
+) -> Grant:
     """Return the grant behind an introspected token, without groups.
 
-    Raises `Unauthenticated`, `Forbidden`, or `Unreadable`.
+    `policies` are those that Globus was asked about. Raises `Unauthenticated`, or `Unreadable`.
     """
     if not isinstance(said, dict) or not isinstance(said.get("active"), bool):
         raise Unreadable("the introspection is not an object with `active`")
@@ -63,10 +65,7 @@ def grant(said: object, requirements: Requirements, *, now: float) -> Grant:
         raise errors.Unauthenticated(INACTIVE)
     expires_at = _require_time(said, now)
     _require_purpose(said, requirements)
-    person = _person(said)
-    _require_domain(person, requirements.domains)
-    _require_policies(said, requirements.policies, person)
-    return Grant(person=person, expires_at=expires_at)
+    return Grant(person=_person(said, policies), expires_at=expires_at)
 
 
 def _require_time(said: Mapping[str, Any], now: float) -> float:
@@ -91,52 +90,74 @@ def _require_purpose(said: Mapping[str, Any], requirements: Requirements) -> Non
         raise errors.Unauthenticated(NOT_FOR_US)
 
 
-def _require_domain(person: Person, domains: frozenset[str]) -> None:
-    identities = (person.primary, *person.linked)
-    if domains and not any(identity.domain in domains for identity in identities):
-        known = ", ".join(identity.username for identity in identities)
-        raise errors.Forbidden(
-            f"You are logged in as {known}; this service admits identities of "
-            f"{', '.join(sorted(domains))}. Log out at https://app.globus.org/logout, then log in "
-            "with such an identity: python inference_auth_token.py authenticate --force"
-        )
-
-
-def _require_policies(said: Mapping[str, Any], policies: tuple[str, ...], person: Person) -> None:
+def _evaluations(said: Mapping[str, Any], policies: frozenset[str]) -> Evaluations:
+    """Return what Globus said of these policies; of which it says nothing, it was not asked."""
     evaluations = said.get("policy_evaluations")
-    found = evaluations if isinstance(evaluations, dict) else {}
-    failed = [policy for policy in policies if not _passed(found.get(policy))]
-    if not failed:
-        return
-    missing = [policy for policy in failed if policy not in found]
-    if missing:
+    found = {
+        policy: evaluation["evaluation"]
+        for policy, evaluation in (evaluations if isinstance(evaluations, dict) else {}).items()
+        if isinstance(evaluation, dict) and isinstance(evaluation.get("evaluation"), bool)
+    }
+    if missing := sorted(policies - found.keys()):
         log.error("globus_policy_not_evaluated", policies=missing)
-    log.info("globus_policy_failed", policies=failed, identity=person.primary.id)
-    raise errors.Forbidden(POLICY_FAILED)
+    return Evaluations(
+        asked=policies & found.keys(),
+        met=frozenset(policy for policy in policies if found.get(policy) is True),
+    )
 
 
-def _passed(evaluation: object) -> bool:
-    return isinstance(evaluation, dict) and evaluation.get("evaluation") is True
-
-
-def _person(said: Mapping[str, Any]) -> Person:
+def _person(said: Mapping[str, Any], policies: frozenset[str]) -> Person:
     """Return the holder; without the identity set there is only the one the token names."""
     subject, username = _text(said, "sub"), _text(said, "username")
     if not subject or not username:
         raise Unreadable("`sub` or `username` is no text")
+    logins = _authentications(said)
     details = said.get("identity_set_detail")
     identities = {
-        identity.id: identity
+        identity.id: replace(identity, authentication=logins.get(identity.id))
         for identity in map(_identity, details if isinstance(details, list) else [])
         if identity is not None
     }
-    unknown = Identity(id=subject, username=username, idp_id="", idp_name="")
+    unknown = Identity(
+        id=subject,
+        username=username,
+        idp_id="",
+        idp_name="",
+        authentication=logins.get(subject),
+    )
     primary = identities.pop(subject, unknown)
     return Person(
         primary=primary,
         name=_text(said, "name"),
         email=_text(said, "email"),
         linked=tuple(identities.values()),
+        policies=_evaluations(said, policies),
+    )
+
+
+def _authentications(said: Mapping[str, Any]) -> dict[str, Authentication]:
+    """Return how each identity was used to log in; a service account does not log in."""
+    session = said.get("session_info")
+    logins = session.get("authentications") if isinstance(session, dict) else None
+    read = {
+        identity: _authentication(login)
+        for identity, login in (logins if isinstance(logins, dict) else {}).items()
+    }
+    return {identity: login for identity, login in read.items() if login is not None}
+
+
+def _authentication(login: object) -> Authentication | None:
+    if not isinstance(login, dict):
+        return None
+    at = login.get("auth_time")
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return None
+    amr = login.get("amr")
+    return Authentication(
+        at=float(at),
+        idp_id=_text(login, "idp"),
+        acr=_text(login, "acr"),
+        amr=tuple(map(str, amr)) if isinstance(amr, list) else (),
     )
 
 

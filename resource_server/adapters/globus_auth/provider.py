@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ from resource_server.adapters.globus_auth import groups, introspection
 from resource_server.adapters.globus_auth.http import GlobusHttp, Reply
 from resource_server.adapters.globus_auth.introspection import Requirements, Unreadable
 from resource_server.domain import errors
-from resource_server.domain.identity import Grant
+from resource_server.domain.identity import Grant, Person
 
 log = structlog.get_logger()
 
@@ -44,23 +45,17 @@ class GlobusAuth:
         client_id: str,
         client_secret: str,
         scope: str,
-        policies: Iterable[str] = (),
-        domains: Iterable[str] = (),
         need_groups: bool = True,
         timeout_s: float = 10.0,
         auth_url: str | None = None,
         groups_url: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._requirements = Requirements(
-            audience=client_id,
-            scope=scope,
-            policies=tuple(policies),
-            domains=frozenset(domain.lower() for domain in domains),
-        )
+        self._requirements = Requirements(audience=client_id, scope=scope)
         self._as_gateway = aiohttp.encode_basic_auth(client_id, client_secret)
         self._need_groups = need_groups
         self._auth_url = _base(auth_url, "auth")
+        self._introspection_url = f"{self._auth_url}/v2/oauth2/token/introspect"
         self._groups_url = _base(groups_url, "groups")
         self._clock = clock
         self._new = GlobusHttp(timeout_s=timeout_s)
@@ -85,21 +80,25 @@ class GlobusAuth:
         await self._known.__aexit__(kind, error, traceback)
         await self._new.__aexit__(kind, error, traceback)
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
         """Return the grant behind a token; see the port for what it raises."""
         http = self._known if known else self._new
         if not _TOKEN.fullmatch(token):
             raise errors.Unauthenticated(introspection.NOT_A_TOKEN)
         try:
-            said = await self._introspect(http, token)
-            grant = introspection.grant(said, self._requirements, now=self._clock())
+            said = await self._introspect(http, token, policies)
+            grant = introspection.grant(
+                said, self._requirements, now=self._clock(), policies=policies
+            )
             if not self._need_groups:
                 return grant
-            memberships = await self._groups(http, token)
+            memberships = await self._memberships(http, token, grant.person)
         except Unreadable as error:
             log.error("globus_auth_unreadable", reason=str(error))  # noqa: TRY400 # the reason says it all
             raise errors.IdentityServiceUnavailable from error
-        return replace(grant, person=replace(grant.person, groups=memberships))
+        return replace(grant, person=groups.joined(grant.person, memberships))
 
     async def available(self) -> bool:
         """Tell whether Globus Auth answers; asked at most once in a few seconds."""
@@ -118,14 +117,39 @@ class GlobusAuth:
         except (errors.UpstreamError, TimeoutError):
             return False
 
-    async def _introspect(self, http: GlobusHttp, token: str) -> object:
-        form = {"token": token, "include": "session_info,identity_set_detail"}
-        if self._requirements.policies:
-            form["authentication_policies"] = ",".join(self._requirements.policies)
-        url = f"{self._auth_url}/v2/oauth2/token/introspect"
-        return _accepted(url, await http.post(url, form, self._as_gateway))
+    async def _introspect(self, http: GlobusHttp, token: str, policies: frozenset[str]) -> object:
+        reply = await self._ask_about(http, token, policies)
+        if policies and reply.status == HTTPStatus.BAD_REQUEST:
+            return await self._introspect_policy_by_policy(http, token, policies)
+        return _accepted(self._introspection_url, reply)
 
-    async def _groups(self, http: GlobusHttp, token: str) -> frozenset[str]:
+    async def _introspect_policy_by_policy(
+        self, http: GlobusHttp, token: str, policies: frozenset[str]
+    ) -> object:
+        """Find out which policies Globus does not know, and learn what it says of the others.
+
+        Somebody misspelt one: that must close what it protects, and not the whole service.
+        """
+        said = _accepted(self._introspection_url, await self._ask_about(http, token, frozenset()))
+        evaluations: dict[str, object] = {}
+        for policy in sorted(policies):
+            reply = await self._ask_about(http, token, frozenset({policy}))
+            match reply.value:
+                case {"policy_evaluations": dict() as evaluated} if reply.ok:
+                    evaluations |= evaluated
+                case _:
+                    log.error("globus_policy_refused", policy=policy, error=reply.error_code)
+        return said | {"policy_evaluations": evaluations} if isinstance(said, dict) else said
+
+    async def _ask_about(self, http: GlobusHttp, token: str, policies: frozenset[str]) -> Reply:
+        form = {"token": token, "include": "session_info,identity_set_detail"}
+        if policies:
+            form["authentication_policies"] = ",".join(sorted(policies))
+        return await http.post(self._introspection_url, form, self._as_gateway)
+
+    async def _memberships(
+        self, http: GlobusHttp, token: str, person: Person
+    ) -> dict[str, frozenset[str]]:
         """Return the person's groups. The token for Groups serves this one call and is dropped."""
         form = {
             "grant_type": "urn:globus:auth:grant_type:dependent_token",
@@ -137,10 +161,12 @@ class GlobusAuth:
         if reply.error_code == "invalid_grant":
             raise errors.Unauthenticated(introspection.INACTIVE)
         if reply.error_code == "dependent_consent_required":
+            if person.is_service_account:
+                return {}  # Nobody can be asked to agree; what names it is open to it anyway.
             raise errors.Unauthenticated(introspection.CONSENT_MISSING)
         groups_token = groups.dependent_token(_accepted(url, reply))
         url = f"{self._groups_url}/v2/groups/my_groups"
-        return groups.active(_accepted(url, await http.get(url, f"Bearer {groups_token}")))
+        return groups.memberships(_accepted(url, await http.get(url, f"Bearer {groups_token}")))
 
 
 def _base(url: str | None, service: str) -> str:

@@ -1,0 +1,118 @@
+"""What web processes and the hub say to each other: values as MessagePack, bodies as they are.
+
+Both sides are the same installation on the same host. Each message is HTTP/1.1 on a Unix socket.
+Its header `x-hotnode-hub` names the version; its content is a value, whose length stands in the
+header `x-hotnode-value`, and after it the body of a request or an answer, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Final
+
+import msgspec
+
+from resource_server.domain.catalog import Cluster
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.lifecycle import Observation
+
+#: Grows with every change of the messages; other versions are refused.
+PROTOCOL: Final = 1
+VERSION_HEADER: Final = "x-hotnode-hub"
+LENGTH_HEADER: Final = "x-hotnode-value"
+VERSION: Final = f"{PROTOCOL} hotnode/{version('hotnode')}"
+
+INFER: Final = "/infer"
+CANCEL: Final = "/cancel"
+OBSERVE: Final = "/observe"
+AVAILABLE: Final = "/available"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request for a cluster, under an id by which its sender can take it back."""
+
+    id: str
+    cluster: Cluster
+    request: InferenceRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellation:
+    """The wish to take a call back, if it has not left the hub."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The question what a cluster runs."""
+
+    cluster: Cluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One of our errors as a value: its class, its text, and the facts that it carries."""
+
+    kind: str
+    message: str
+    facts: Mapping[str, str | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a call or a question; nothing of both if a call was taken back in time."""
+
+    answer: InferenceAnswer | None = None
+    observation: Observation | None = None
+    failure: Failure | None = None
+
+
+Value = Call | Cancellation | Question | Outcome
+
+_encoder = msgspec.msgpack.Encoder()
+_calls = msgspec.msgpack.Decoder(Call)
+_cancellations = msgspec.msgpack.Decoder(Cancellation)
+_questions = msgspec.msgpack.Decoder(Question)
+_outcomes = msgspec.msgpack.Decoder(Outcome)
+
+
+def encode(value: Value) -> tuple[bytes, bytes]:
+    """Return a value without its body, and the body."""
+    match value:
+        case Call(request=request):
+            bare = replace(request, body=b"")
+            return _encoder.encode(
+                Call(id=value.id, cluster=value.cluster, request=bare)
+            ), request.body
+        case Outcome(answer=InferenceAnswer() as answer):
+            return _encoder.encode(Outcome(answer=replace(answer, body=b""))), answer.body
+        case _:
+            return _encoder.encode(value), b""
+
+
+def read_call(value: bytes, body: bytes) -> Call:
+    """Return the call that `encode` was given."""
+    call = _calls.decode(value)
+    return Call(id=call.id, cluster=call.cluster, request=replace(call.request, body=body))
+
+
+def read_cancellation(value: bytes) -> Cancellation:
+    """Return the cancellation that `encode` was given."""
+    return _cancellations.decode(value)
+
+
+def read_question(value: bytes) -> Question:
+    """Return the question that `encode` was given."""
+    return _questions.decode(value)
+
+
+def read_outcome(value: bytes, body: bytes) -> Outcome:
+    """Return the outcome that `encode` was given."""
+    outcome = _outcomes.decode(value)
+    if outcome.answer is None:
+        return outcome
+    return Outcome(answer=replace(outcome.answer, body=body))

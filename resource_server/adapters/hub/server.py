@@ -1,0 +1,132 @@
+"""The hub's side: carries the calls of all web processes of a host to one backend."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from resource_server.adapters.hub import messages, wire
+from resource_server.adapters.hub.failures import failure_of
+from resource_server.adapters.hub.messages import Outcome
+from resource_server.adapters.hub.socket_file import BACKLOG, listening
+from resource_server.adapters.hub.under_way import CallUnderWay
+from resource_server.domain import errors
+from resource_server.ports import InferenceBackend, SiteObserver
+
+log = structlog.get_logger()
+
+#: How long calls under way may take to finish when the hub is told to stop (seconds).
+GRACE_S = 30.0
+#: What is read ahead of a large body (bytes).
+_READ_AHEAD = 1024 * 1024
+
+
+class HubServer:
+    """Listens at a Unix socket while it is open."""
+
+    def __init__(
+        self,
+        backend: InferenceBackend,
+        sites: SiteObserver,
+        path: Path,
+        *,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._backend = backend
+        self._sites = sites
+        self._path = path
+        self._grace_s = grace_s
+        self._calls: dict[str, CallUnderWay] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            listener = stack.enter_context(listening(self._path))
+            runner = web.AppRunner(
+                self._application(),
+                access_log=None,
+                # A web process that dies takes its calls along, as far as they have not left.
+                handler_cancellation=True,
+                shutdown_timeout=self._grace_s,
+                read_bufsize=_READ_AHEAD,
+            )
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.SockSite(runner, listener, backlog=BACKLOG).start()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # New calls are refused at once, so that they are not sent in vain.
+        self._path.unlink(missing_ok=True)
+        await self._stack.aclose()
+
+    def _application(self) -> web.Application:
+        application = web.Application(middlewares=[_refuse_strangers], client_max_size=0)
+        application.router.add_post(messages.INFER, self._infer)
+        application.router.add_post(messages.CANCEL, self._cancel)
+        application.router.add_post(messages.OBSERVE, self._observe)
+        application.router.add_get(messages.AVAILABLE, _available)
+        return application
+
+    async def _infer(self, request: web.Request) -> web.StreamResponse:
+        call = messages.read_call(*await wire.read(request))
+        under_way = self._calls[call.id] = CallUnderWay(self._backend, call)
+        try:
+            outcome = await under_way.outcome()
+        finally:
+            del self._calls[call.id]
+            under_way.take_back()
+        return _reply(outcome)
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        """Answer 404 for a call that is not known: it has ended, or is still to come."""
+        value, _ = await wire.read(request)
+        call = self._calls.get(messages.read_cancellation(value).id)
+        if call is None:
+            return web.Response(status=HTTPStatus.NOT_FOUND)
+        call.take_back()
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def _observe(self, request: web.Request) -> web.StreamResponse:
+        value, _ = await wire.read(request)
+        try:
+            seen = await self._sites.observe(messages.read_question(value).cluster)
+            outcome = Outcome(observation=seen)
+        except errors.HotnodeError as error:
+            outcome = Outcome(failure=failure_of(error))
+        return _reply(outcome)
+
+
+async def _available(request: web.Request) -> web.Response:
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+@web.middleware
+async def _refuse_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer 409 to another version: its values may look the same and mean something else."""
+    try:
+        wire.require_our_version(request.headers)
+    except wire.NotOurs as problem:
+        log.error("hub_asked_by_stranger", reason=str(problem))  # noqa: TRY400 - the reason says it all
+        return web.Response(
+            status=HTTPStatus.CONFLICT, headers={messages.VERSION_HEADER: messages.VERSION}
+        )
+    return await handler(request)
+
+
+def _reply(outcome: Outcome) -> web.Response:
+    parts = messages.encode(outcome)
+    return web.Response(body=wire.content(*parts), headers=wire.headers(*parts))

@@ -1,0 +1,1 @@
+"""What worker processes would share, kept by one process for itself."""

@@ -1,0 +1,112 @@
+"""Counts requests by what their line in the log says, so that metrics and log cannot disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from resource_server.adapters.metrics.instruments import Instruments
+from resource_server.adapters.metrics.series import Series
+from resource_server.domain.inference import LateAnswer
+
+#: The route of a request for which there is none.
+UNMATCHED = "unmatched"
+#: What HTTP knows (RFC 9110 and PATCH); others are one label together.
+METHODS = frozenset(
+    ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+)
+OTHER_METHOD = "_OTHER"
+#: Fields of the log line with the time of one hop in milliseconds, and the hop's name.
+HOPS = {
+    "duration_ms": "total",
+    "gateway_ms": "gateway",
+    "queue_ms": "queue",
+    "transport_ms": "transport",
+    "site_ms": "site",
+    "engine_ms": "engine",
+}
+#: Fields of the log line with a number of tokens, and their kind.
+KINDS = {
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cached_tokens": "cached",
+    "reasoning_tokens": "reasoning",
+}
+_TOKEN_REFUSED = "invalid_api_key"  # noqa: S105 - the name of an error
+_TOKEN_UNCHECKED = frozenset({"identity_service_unavailable", "identity_service_busy"})
+
+
+class RequestMetrics:
+    """Takes the line of each request. It never fails and never waits."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._in_flight = 0
+        self._in_flight_gauge = instruments.in_flight
+        self._http_requests = Series(instruments.http_requests)
+        self._requests = Series(instruments.requests)
+        self._seconds = Series(instruments.seconds)
+        self._tokens = Series(instruments.tokens)
+        self._late_answers = Series(instruments.late_answers)
+        self._limit_refusals = Series(instruments.limit_refusals)
+        self._token_checks = Series(instruments.token_checks)
+
+    def begun(self) -> None:
+        """Count a request that is under way."""
+        self._in_flight += 1
+
+    def show_in_flight(self) -> None:
+        """Say how many are under way: at times, for each change of the gauge would cost more."""
+        self._in_flight_gauge.set(self._in_flight)
+
+    def ended(self, record: Mapping[str, Any]) -> None:
+        """Count a request by its line in the log."""
+        self._in_flight -= 1
+        method, status = record["method"], str(record["status"])
+        method = method if method in METHODS else OTHER_METHOD
+        self._http_requests.of(record.get("route", UNMATCHED), method, status).inc()
+        if (result := _token_check(record)) is not None:
+            self._token_checks.of(result).inc()
+        if "limit" in record:
+            self._limit_refusals.of(record["limit"]).inc()
+        if "operation" in record:
+            self._count_served(record, status)
+
+    def late(self, late: LateAnswer) -> None:
+        """Count what an engine did for a caller who had left."""
+        place = (late.cluster, late.framework, late.model, late.operation)
+        self._late_answers.of(*place, "unknown" if late.answer is None else "answered").inc()
+        if late.usage is not None:
+            self._count_tokens(late.cluster, late.model, late.usage.numbers())
+
+    def _count_served(self, record: Mapping[str, Any], status: str) -> None:
+        get = record.get
+        cluster, model = get("cluster", ""), get("model", "")
+        served = (cluster, get("framework", ""), model, record["operation"])
+        self._requests.of(*served, status, code_of(record)).inc()
+        for field, hop in HOPS.items():
+            if field in record:
+                self._seconds.of(*served, hop).observe(record[field] / 1000)
+        if "input_tokens" in record:
+            self._count_tokens(cluster, model, record)
+
+    def _count_tokens(self, cluster: str, model: str, numbers: Mapping[str, Any]) -> None:
+        for field, kind in KINDS.items():
+            if number := numbers.get(field):
+                self._tokens.of(cluster, model, kind).inc(number)
+
+
+def code_of(record: Mapping[str, Any]) -> str:
+    """Return in one word why a request did not go well; empty if it did."""
+    if "client" in record:
+        return f"client_{record['client']}"
+    return str(record.get("error_code", ""))
+
+
+def _token_check(record: Mapping[str, Any]) -> str | None:
+    """Return what the request's token was worth; None for a route that asks for none."""
+    code = record.get("error_code")
+    if code == _TOKEN_REFUSED:
+        return "refused"
+    if code in _TOKEN_UNCHECKED:
+        return "unavailable"
+    return "accepted" if "user_id" in record else None

@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,8 +73,9 @@ examples:
   python inference_auth_token.py get_time_until_token_expiration --units hours
 
 exit codes:
-  0 done   2 wrong flag or missing setting   3 not logged in   4 another identity
-  5 Globus is not available   6 tokens file cannot be used   130 interrupted
+  0 done   1 globus_sdk is missing, or a fault of this script   2 wrong flag or setting
+  3 not logged in   4 another identity   5 Globus is not available
+  6 tokens file cannot be used   130 interrupted
 """
 
 
@@ -144,6 +146,8 @@ def load_settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     values = DEPLOYMENT | _read_config(outer.pop("config", None)) | outer
     if missing := [name for name in ("client_id", "gateway_id") if not values.get(name)]:
         raise _not_set(missing)
+    for name in ("client_id", "gateway_id"):
+        _require_id(name, str(values[name]))
     return Settings(
         client_id=str(values["client_id"]),
         gateway_id=str(values["gateway_id"]),
@@ -153,6 +157,16 @@ def load_settings(flags: Mapping[str, str | None] | None = None) -> Settings:
         session_domains=_words(values.get("session_domains")),
         flags=tuple(f"{_flag(name)}={value}" for name, value in given.items()),
     )
+
+
+def _require_id(name: str, value: str) -> None:
+    try:
+        uuid.UUID(value)
+    except ValueError as error:
+        raise NotConfigured(
+            f"{name} is {value!r}, and must be a UUID as 01234567-89ab-cdef-0123-456789abcdef. "
+            "Your centre tells you the value."
+        ) from error
 
 
 def _flag(name: str) -> str:

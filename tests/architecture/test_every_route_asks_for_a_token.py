@@ -6,8 +6,9 @@ import pytest
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.errors import IdentityServiceUnavailable
 from resource_server.domain.identity import Grant
+from tests.support.catalogs import cluster, model
 from tests.support.doubles import BackendThatEchoes
-from tests.support.gateway import SiteThatReports, cluster, compose, model
+from tests.support.gateway import SiteThatReports, compose
 from tests.support.served import served
 
 #: Everything that anybody may ask without a token. A new entry is a decision.
@@ -16,13 +17,16 @@ PUBLIC = {
     ("get", "/ready"),
     ("get", "/resource_server/health"),
     ("get", "/resource_server/ready"),
+    ("get", "/resource_server/status"),
 }
 
 
 class ProviderThatIsAway:
     """Answers nobody."""
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
         raise IdentityServiceUnavailable
 
     async def available(self) -> bool:
@@ -56,7 +60,7 @@ async def test_every_route_without_a_token_answers_401_unless_it_is_public(clien
         paths = (await response.json())["paths"]
     answers = {}
     for path, operations in paths.items():
-        concrete = path.format(cluster="local", framework="vllm", model_id="m")
+        concrete = path.format(cluster="local", framework="vllm", name="m", project="p")
         assert "{" not in concrete, f"a value is missing for {path}"
         for method in operations:
             async with client.request(method, concrete, data=b'{"model": "m"}') as response:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import json
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from resource_server.adapters.globus_compute.credentials import ClientCredential
 from resource_server.adapters.globus_compute.failures import CallFailed, Fate
 from resource_server.adapters.globus_compute.messages import read_record
 from resource_server.adapters.globus_compute.service import ComputeService, Submission
+from resource_server.adapters.hub import HubBackend, HubConnection, HubServer
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import InferenceRequest
@@ -34,6 +36,7 @@ from resource_server.ports import InferenceBackend
 from tests.support.compute_double import ComputeDouble
 from tests.support.compute_site import FRAMEWORK, MODEL, compute_site
 from tests.support.doubles import BackendThatEchoes, BackendThatIsAway
+from tests.support.gateway import SiteThatReports
 from tests.support.local_globus import LocalGlobus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -72,7 +75,22 @@ async def double() -> AsyncIterator[Reachable]:
     yield Reachable(backend=BackendThatEchoes(), cluster=cluster)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[real, double])
+@asynccontextmanager
+async def through_the_hub() -> AsyncIterator[Reachable]:
+    """Reach the double as a web process of several does."""
+    # A name short enough for a socket.
+    with tempfile.TemporaryDirectory(prefix="hotnode-") as folder:
+        address = Path(folder) / "run" / "hub.sock"
+        async with (
+            double() as behind,
+            HubServer(behind.backend, SiteThatReports(), address),
+            HubConnection(address) as connection,
+            HubBackend(connection) as backend,
+        ):
+            yield Reachable(backend=backend, cluster=behind.cluster)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[real, double, through_the_hub])
 async def reachable(request: pytest.FixtureRequest) -> AsyncIterator[Reachable]:
     async with request.param() as reachable:
         yield reachable
@@ -129,7 +147,20 @@ async def double_away(folder: Path) -> AsyncIterator[Reachable]:
     yield Reachable(backend=BackendThatIsAway(), cluster=ComputeDouble(folder).cluster())
 
 
-@pytest.mark.parametrize("away", [real_away, double_away])
+@asynccontextmanager
+async def away_behind_the_hub(folder: Path) -> AsyncIterator[Reachable]:
+    with tempfile.TemporaryDirectory(prefix="hotnode-") as short:
+        address = Path(short) / "run" / "hub.sock"
+        async with (
+            real_away(folder) as behind,
+            HubServer(behind.backend, SiteThatReports(), address),
+            HubConnection(address) as connection,
+            HubBackend(connection) as backend,
+        ):
+            yield Reachable(backend=backend, cluster=behind.cluster)
+
+
+@pytest.mark.parametrize("away", [real_away, double_away, away_behind_the_hub])
 async def test_a_cluster_that_is_away_is_named(away: Any, tmp_path: Path) -> None:
     async with away(tmp_path) as unreachable:
         with pytest.raises(errors.BackendUnavailable) as caught:

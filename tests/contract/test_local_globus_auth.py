@@ -167,6 +167,14 @@ async def test_a_login_must_meet_the_policies_that_the_client_requires(
         await shared.login("eve@evil.example", **required)
 
 
+async def test_a_login_must_use_a_domain_that_the_client_requires(shared: LocalGlobus) -> None:
+    required = {"session_required_single_domain": ["example.org", "anl.gov"]}
+
+    assert (await shared.login("carol@example.org", **required))["access_token"]
+    with pytest.raises(requests.HTTPError, match="403"):
+        await shared.login("carol@partner.example", **required)
+
+
 async def test_a_refresh_token_renews_access_for_its_client_alone(shared: LocalGlobus) -> None:
     first = await shared.login("alice@example.org", [GATEWAY_SCOPE])
 

@@ -3,18 +3,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.errors import CatalogInvalid
 from resource_server.services.catalog import LiveCatalog
+from resource_server.services.controller import Controller
 from resource_server.store.catalog import CatalogTables, YamlCatalog
+from resource_server.store.database import in_database
+from resource_server.store.lease import LeaseTable
 from resource_server.store.models import ModelRow, Origin
+from tests.support.eventually import eventually
 
-pytestmark = pytest.mark.usefixtures("database")
+pytestmark = pytest.mark.usefixtures("any_database")
 
 ID = "7b5a0c0e-0000-4000-8000-00000000000"
 SITE = f"""\
@@ -41,12 +47,36 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+class Followed:
+    """Files, the controller that brings them into the database, and a process that follows it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = LiveCatalog(CatalogTables())
+        self.source = YamlCatalog(folder)
+        self.lease = LeaseTable("test", term_s=60)
+        self.fence = 0
+
+    async def start(self) -> None:
+        fence = await self.lease.acquire()
+        assert fence is not None
+        self.fence = fence
+        await self.source.sync(fence)
+        await self.catalog.start()
+
+    async def refresh(self) -> bool:
+        await self.source.sync(self.fence)
+        return await self.catalog.refresh()
+
+    def current(self) -> Catalog:
+        return self.catalog.current()
+
+
 @pytest.fixture
-def live(folder: Path) -> LiveCatalog:
-    return LiveCatalog(CatalogTables(), YamlCatalog(folder))
+def live(folder: Path) -> Followed:
+    return Followed(folder)
 
 
-async def settled(live: LiveCatalog) -> bool:
+async def settled(live: Followed) -> bool:
     """Look twice, since a change is taken up only when a second look finds it unchanged."""
     return any([await live.refresh(), await live.refresh()])
 
@@ -84,7 +114,8 @@ async def test_a_touched_file_that_says_the_same_makes_no_new_version(live, fold
 async def test_a_changed_model_keeps_the_time_it_was_created(live, folder):
     await live.start()
     created = live.current().models["a"].created
-    await sync_to_async(ModelRow.objects.filter(pk="a").update)(created_at="2020-01-01T00:00Z")
+    long_ago = {"created_at": "2020-01-01T00:00Z"}
+    await in_database(lambda: ModelRow.objects.filter(pk="a").update(**long_ago))
     (folder / "models/a.yaml").write_text(model("a", description="new"))
     await settled(live)
     assert live.current().models["a"].description == "new"
@@ -105,7 +136,8 @@ async def test_with_mistakes_the_last_good_catalog_serves_and_mending_them_helps
 async def test_rows_of_another_origin_survive_a_reload(live, folder):
     await live.start()
     spec = {"id": "x", "deployments": [{"cluster": "local", "framework": "vllm"}]}
-    await sync_to_async(ModelRow.objects.create)(model_id="x", origin=Origin.API, spec=spec)
+    row = ModelRow(model_id="x", origin=Origin.API, spec=spec)
+    await in_database(row.save)
     (folder / "models/b.yaml").write_text(model("b"))
     await settled(live)
     assert set(live.current().models) == {"a", "b", "x"}
@@ -169,17 +201,27 @@ class TablesThatTell(CatalogTables):
         return catalog
 
 
-async def test_the_loop_outlives_a_mistake(folder, caplog):
+@asynccontextmanager
+async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_both_loops_outlive_a_mistake(folder, caplog):
     tables = TablesThatTell("c")
-    live = LiveCatalog(tables, YamlCatalog(folder))
+    live = LiveCatalog(tables)
+    controller = Controller(
+        LeaseTable("test", term_s=60), YamlCatalog(folder), term_s=60, every_s=0.01
+    )
+    await controller.start()
     await live.start()
     (folder / "models/a.yaml").write_text("id: [\n")
-    loop = asyncio.create_task(live.follow(every_s=0.01))
-    try:
-        async with asyncio.timeout(10):
-            while "catalog_invalid" not in caplog.text:  # noqa: ASYNC110 - the log has no event
-                await asyncio.sleep(0.01)
+    async with running(controller.run(), live.follow(every_s=0.01)):
+        await eventually(lambda: "catalog_invalid" in caplog.text)
         (folder / "models/a.yaml").write_text(model("c"))
         await asyncio.wait_for(tables.loaded.wait(), 10)
-    finally:
-        loop.cancel()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,12 @@ def test_broken_at_its_end(broken_afterwards): pass
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    ("options", "whole"),
+    [((), True), (("-n", "2"), True), (("-k", "test"), False), ((".",), False)],
+)
 def test_a_row_counts_when_its_tests_passed(
-    pytester: pytest.Pytester, tmp_path: Path, options: tuple[str, ...]
+    pytester: pytest.Pytester, tmp_path: Path, options: tuple[str, ...], *, whole: bool
 ):
     record = tmp_path / "rows.json"
     pytester.makeini("[pytest]\nmarkers = row(id): a row")
@@ -53,9 +57,11 @@ def test_a_row_counts_when_its_tests_passed(
     )
     pytester.makepyfile(TESTS)
     pytester.runpytest_subprocess("-p", "no:randomly", *options)
+    written = json.loads(record.read_text())
+    assert written["whole"] is whole
     found = {
         row: {name.rpartition("::")[2]: passed for name, passed in tests.items()}
-        for row, tests in json.loads(record.read_text()).items()
+        for row, tests in written["rows"].items()
     }
     assert found == {
         "C-1": {"test_good": True, "test_bad": False},
@@ -63,3 +69,19 @@ def test_a_row_counts_when_its_tests_passed(
         "C-3": {"test_skipped": False},
         "C-4": {"test_broken_at_its_end": False},
     }
+
+
+def test_every_row_that_a_test_names_is_explained():
+    table = rows.read_table()
+    marks = re.compile(r"mark\.row\(([^)]*)\)")
+    files = (Path(__file__).parents[1]).rglob("test_*.py")
+    named = {
+        row
+        for file in files
+        if file != Path(__file__)
+        for said in marks.findall(file.read_text())
+        for row in re.findall(r'"([A-Z]+-\d+)"', said)
+    }
+    assert named
+    assert sorted(named - table.keys()) == []
+    assert len(table) == 199

@@ -37,7 +37,11 @@ def active(**values: Any) -> Answer:
 
 
 class AuthThatAnswers:
-    """An async context manager. `answers` are by path, `asked` the forms that came, in order."""
+    """An async context manager. `answers` are by path, `asked` the forms that came, in order.
+
+    With `evaluations` it evaluates policies, and refuses a question about one that is not among
+    them.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {
@@ -50,6 +54,7 @@ class AuthThatAnswers:
         }
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.authorizations: list[str] = []
+        self.evaluations: dict[str, bool] | None = None
 
     async def __aenter__(self) -> Self:
         application = web.Application()
@@ -79,4 +84,10 @@ class AuthThatAnswers:
         form = await request.post()
         self.asked.append((request.path, {name: str(value) for name, value in form.items()}))
         self.authorizations.append(request.headers.get("Authorization", ""))
-        return self.answers[request.path]()
+        named = str(form.get("authentication_policies", ""))
+        if self.evaluations is None or not named:
+            return self.answers[request.path]()
+        if not self.evaluations.keys() >= set(named.split(",")):
+            return said({"error": "invalid_request"}, 400)()
+        verdicts = {name: {"evaluation": self.evaluations[name]} for name in named.split(",")}
+        return active(policy_evaluations=verdicts)()

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from compute_functions.contract import GLOBUS_PAYLOAD_LIMIT
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.identity import Grant, Identity, Person
-from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest
+from resource_server.domain.identity import Authentication, Grant, Identity, Person
+from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
 
 
 class BackendThatEchoes:
@@ -27,7 +27,9 @@ class BackendThatEchoes:
         self.status = 200
         self.error: errors.HotnodeError | None = None
 
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def infer(
+        self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
+    ) -> InferenceAnswer:
         if len(request.body) > GLOBUS_PAYLOAD_LIMIT:
             raise errors.PayloadTooLarge("Send less.", limit_bytes=GLOBUS_PAYLOAD_LIMIT)
         self.asked.append(request)
@@ -46,7 +48,9 @@ class BackendThatEchoes:
 class BackendThatIsAway:
     """Reaches no cluster."""
 
-    async def infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:
+    async def infer(
+        self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
+    ) -> InferenceAnswer:
         raise errors.BackendUnavailable(f"The cluster '{cluster.name}' is offline.")
 
 
@@ -58,7 +62,9 @@ class IdentityProviderWithPeople:
         self.asked: list[str] = []
         self.away = False
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
         self.asked.append(token)
         if self.away:
             raise errors.IdentityServiceUnavailable
@@ -71,11 +77,19 @@ class IdentityProviderWithPeople:
 
 
 def person(username: str, *groups: str) -> Person:
-    """Return somebody with one identity, whose domain is their institution."""
+    """Return somebody who has just logged in; the one identity's domain is their institution."""
     identity = Identity(
         id=str(uuid.uuid5(uuid.NAMESPACE_DNS, username)),
         username=username,
         idp_id=str(uuid.uuid5(uuid.NAMESPACE_DNS, username.partition("@")[2])),
         idp_name=username.partition("@")[2],
+        authentication=Authentication(at=1_800_000_000.0),
+        groups=frozenset(groups),
     )
-    return Person(primary=identity, name=username, email=username, groups=frozenset(groups))
+    return Person(
+        primary=identity,
+        name=username,
+        email=username,
+        groups=frozenset(groups),
+        as_of=1_800_000_000.0,
+    )

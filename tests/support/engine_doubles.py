@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import socket
@@ -34,6 +35,25 @@ class EngineThatEchoes:
             {"path": request.path, "headers": dict(request.headers), "body": body},
             headers={"x-internal": "not for callers", "x-request-id": "r-1"},
         )
+
+
+class EngineThatSums:
+    """Answers 200 with the content type and the SHA-256 of what it was sent."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        digest = hashlib.sha256(await request.read()).hexdigest()
+        return web.json_response({"type": request.headers["content-type"], "sha256": digest})
+
+
+class EngineThatNotesItsCallers:
+    """Answers 200 to everybody, and notes who asked for what, with which key."""
+
+    def __init__(self) -> None:
+        self.callers: list[tuple[str, str | None]] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.callers.append((request.path, request.headers.get("authorization")))
+        return web.json_response({})
 
 
 class EngineThatRefuses:
@@ -100,6 +120,21 @@ async def listening(engine: Any) -> AsyncIterator[Path]:
             await runner.cleanup()
 
 
+@asynccontextmanager
+async def listening_on_port(engine: Any, port: int = 0) -> AsyncIterator[int]:
+    """Serve `engine.answer` for every path on this or any port of the loopback; yield the port."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", engine.answer)
+    runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        opened = socket.create_server(("127.0.0.1", port))
+        await web.SockSite(runner, opened).start()
+        yield opened.getsockname()[1]
+    finally:
+        await runner.cleanup()
+
+
 def registration(site: SiteDirectory, endpoint: str | Path, **changes: Any) -> Registration:
     """Write a ready instance, attended by this very process, and return it."""
     site.prepare()
@@ -119,7 +154,7 @@ def registration(site: SiteDirectory, endpoint: str | Path, **changes: Any) -> R
         "host": socket.gethostname(),
         "started_at": now,
         "heartbeat": now,
-        "paths": ("/v1/chat/completions", "/v1/completions"),
+        "paths": {path: path for path in ("/v1/chat/completions", "/v1/completions")},
     }
     registered = Registration(**(values | changes))
     registered.write(site)

@@ -7,29 +7,27 @@ from contextlib import asynccontextmanager
 
 from compute_functions.contract import Instance
 from resource_server.adapters.globus_auth import GlobusAuth
+from resource_server.adapters.memory.grants import MemoryGrants
+from resource_server.adapters.memory.limits import MemoryLimitStore
+from resource_server.adapters.remote_images import RemoteImages
+from resource_server.adapters.usage_reader import read_usage
 from resource_server.asgi import FrontDoor
-from resource_server.domain.catalog import (
-    AccessRule,
-    Catalog,
-    Cluster,
-    Deployment,
-    Flag,
-    Framework,
-    GlobusComputeTarget,
-    Model,
-    Transport,
-)
+from resource_server.domain.catalog import AccessRule, Catalog, Cluster
 from resource_server.domain.lifecycle import Observation
-from resource_server.ports import IdentityProvider, InferenceBackend, SiteObserver
+from resource_server.domain.limit_rules import LimitRules
+from resource_server.ports import IdentityProvider, ImageSource, InferenceBackend, SiteObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
+from resource_server.services.entrance import Entrance
 from resource_server.services.gateway import Gateway
 from resource_server.services.jobs import Jobs
+from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.tokens import Tokens
 from tests.support.local_globus import GATEWAY_SCOPE, LocalGlobus
 from tests.support.served import served
+from tests.support.watch import Watch
 
 
 class SiteThatReports:
@@ -43,7 +41,7 @@ class SiteThatReports:
 
 
 class StoreThatHolds:
-    """A catalog's store and source in one: it holds one snapshot, and can be away."""
+    """A catalog's store that holds one snapshot, and can be away."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -58,62 +56,64 @@ class StoreThatHolds:
     async def load(self) -> Catalog:
         return self.catalog
 
-    async def sync(self) -> bool:
-        return False
 
-
-def cluster(name: str = "local", *, access: AccessRule | None = None) -> Cluster:
-    """Return a cluster with one framework, `vllm`."""
-    return Cluster(
-        name=name,
-        description="",
-        frameworks={"vllm": Framework(name="vllm", reserved_fields=frozenset({"priority"}))},
-        transports=(Transport.TASK,),
-        globus_compute=GlobusComputeTarget(client=name, endpoint_id="e", functions={}),
-        request_timeout_s=60,
-        access=access or AccessRule(),
-    )
-
-
-def model(name: str, *clusters: str, access: AccessRule | None = None) -> Model:
-    """Return a chat model served on the clusters named."""
-    return Model(
-        id=name,
-        description="",
-        owned_by=name.partition("/")[0],
-        created=1_800_000_000,
-        deployments=tuple(Deployment(cluster=c, framework="vllm") for c in clusters or ("local",)),
-        routes=("chat/completions", "completions"),
-        flags=frozenset({Flag.TOOLS}),
-        context_length=2048,
-        access=access or AccessRule(),
-    )
-
-
-def compose(
-    catalog: Catalog, backend: InferenceBackend, sites: SiteObserver, identity: IdentityProvider
+def compose(  # noqa: PLR0913 - the parts that tests choose
+    catalog: Catalog,
+    backend: InferenceBackend,
+    sites: SiteObserver,
+    identity: IdentityProvider,
+    images: ImageSource | None = None,
+    *,
+    limits: Limits | None = None,
+    rule: AccessRule | None = None,
+    ttl_s: float = 600,
+    watch: Watch | None = None,
 ) -> Gateway:
     """Return the services around the parts given; the catalog still has to be started."""
     store = StoreThatHolds(catalog)
-    live = LiveCatalog(store, store)
+    live = LiveCatalog(store)
+    watch = watch or Watch()
+    observer = watch.instrumentation.observer(watch.tracer)
+    watch.instrumentation.watch_catalog(live)
     return Gateway(
         catalog=live,
-        completions=Completions(live.current, backend),
-        jobs=Jobs(live.current, sites),
+        completions=Completions(
+            live.current,
+            backend,
+            limits=limits or Limits(MemoryLimitStore(), LimitRules),
+            images=images or RemoteImages(),
+            read_usage=read_usage,
+            observe_late=observer.late,
+        ),
+        jobs=Jobs(live.current, watch.instrumentation.sites(sites, live.current)),
         models=Models(live.current),
-        readiness=Readiness(store, identity),
-        tokens=Tokens(identity, key=b"k" * 32, ttl_s=600),
+        readiness=Readiness(shared={"database": store, "globus_auth": identity}),
+        metrics=watch.instrumentation.metrics(watch.token),
+        observer=observer,
+        tokens=Tokens(
+            watch.instrumentation.provider(identity),
+            entrance=Entrance(rule or AccessRule(), live.current),
+            cache=MemoryGrants(),
+            key=b"k" * 32,
+            ttl_s=ttl_s,
+        ),
     )
 
 
 @asynccontextmanager
-async def served_gateway(
+async def served_gateway(  # noqa: PLR0913 - the parts that tests choose
     globus: LocalGlobus,
     catalog: Catalog,
     *,
     backend: InferenceBackend,
     sites: SiteObserver | None = None,
     max_body_bytes: int = 10_000_000,
+    max_upload_bytes: int = 26_500_000,
+    rule: AccessRule | None = None,
+    ttl_s: float = 600,
+    images: ImageSource | None = None,
+    limits: Limits | None = None,
+    watch: Watch | None = None,
 ) -> AsyncIterator[str]:
     """Serve a gateway whose people are those of a local Globus; yields its URL."""
     client_id, client_secret = globus.client_credentials("gateway")
@@ -127,10 +127,20 @@ async def served_gateway(
             auth_url=globus.auth_url,
             groups_url=globus.groups_url,
         ) as identity:
-            gateway = compose(catalog, backend, sites or SiteThatReports(), identity)
+            gateway = compose(
+                catalog,
+                backend,
+                sites or SiteThatReports(),
+                identity,
+                images,
+                limits=limits,
+                rule=rule,
+                ttl_s=ttl_s,
+                watch=watch,
+            )
             await gateway.catalog.start()
             yield gateway
 
-    door = FrontDoor(opened, max_body_bytes=max_body_bytes)
+    door = FrontDoor(opened, max_body_bytes=max_body_bytes, max_upload_bytes=max_upload_bytes)
     async with served(door, lifespan="on") as port:
         yield f"http://127.0.0.1:{port}"

@@ -26,9 +26,9 @@ ENGINE: dict[str, Any] = {
     "api_key_variable": "SMALL_ENGINE_KEY",
     "environment": {"WHERE": "{runtime_dir}"},
     "inherited": ["PATH", "HOME"],
-    "paths": ["/v1/completions"],
+    "paths": {"/v1/completions": "/complete", "/v1/chat/completions": "/chat"},
     "health_path": "/health",
-    "probe": {"path": "/v1/completions", "body": {"prompt": "Hello", "max_tokens": 1}},
+    "probes": {"completions": {"body": {"prompt": "Hello", "max_tokens": 1}}},
     "watch_every_s": 0.05,
     "start_deadline_s": 30,
     "drain_s": 0.05,
@@ -36,9 +36,12 @@ ENGINE: dict[str, Any] = {
     "required_arguments": {},
     "reserved_arguments": ["--socket", "--api-key"],
 }
+#: The command of the same engine on a port.
+ON_PORT = ["{port}" if part == "{socket}" else part for part in ENGINE["command"]]
 MODEL: dict[str, Any] = {
     "id": "vendor/model",
     "engine": "small",
+    "routes": ["completions"],
     "path": "weights",
     "arguments": [],
     "description": "not the launcher's business",

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-RECORD = Path(__file__).parents[2] / ".hotnode" / "rows.json"
+ROOT = Path(__file__).parents[2]
+RECORD = ROOT / ".hotnode" / "rows.json"
+#: What each row is.
+TABLE = ROOT / "docs" / "developers" / "requirements.md"
+_LINE = re.compile(r"^\| ([AULC]-\d+) \| (.*) \|$", re.MULTILINE)
+#: Of a row's text, so much fits beside the result (characters).
+SHOWN = 70
 
 
 class RowRecorder:
@@ -36,25 +43,43 @@ class RowRecorder:
         for row in {row for name, row in report.user_properties if name == "row"}:
             self._outcomes[row][report.nodeid] = report.passed
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the record of this run, in the process that saw all reports."""
         if not hasattr(session.config, "workerinput"):
+            whole = _asks_for_all(session.config) and exitstatus in (0, 1)
+            record = {"whole": whole, "rows": self._outcomes}
             RECORD.parent.mkdir(parents=True, exist_ok=True)
-            RECORD.write_text(json.dumps(self._outcomes, indent=1), encoding="utf-8")
+            RECORD.write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def _asks_for_all(config: pytest.Config) -> bool:
+    """Tell whether nothing on the command line chooses among the tests."""
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    selects = ("keyword", "markexpr", "deselect", "lf", "maxfail", "ignore", "ignore_glob")
+    return not chosen and not any(config.getoption(name, None) for name in selects)
+
+
+def read_table() -> dict[str, str]:
+    """Return what each row is, in the order of the page."""
+    return dict(_LINE.findall(TABLE.read_text(encoding="utf-8")))
 
 
 def main() -> int:
     """Print one line per row; return 1 if any row's tests did not all pass."""
-    if not RECORD.exists():
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    if "rows" not in record:
         print("no test run is recorded; run ./hotnode test first", file=sys.stderr)  # noqa: T201
         return 1
-    outcomes = json.loads(RECORD.read_text(encoding="utf-8"))
+    outcomes, table = record["rows"], read_table()
     for row in sorted(outcomes, key=lambda name: (name[0], int(name.partition("-")[2]))):
         tests = outcomes[row]
         word = "passed" if all(tests.values()) else "FAILED"
-        print(f"{row:6} {word:7} {sum(tests.values())}/{len(tests)} tests")  # noqa: T201
+        counts = f"{sum(tests.values())}/{len(tests)} tests"
+        print(f"{row:6} {word:7} {counts:13} {table.get(row, '')[:SHOWN]}")  # noqa: T201
     covered = sum(all(tests.values()) for tests in outcomes.values())
-    print(f"{covered} of {len(outcomes)} rows passed")  # noqa: T201
+    print(f"{covered} of {len(outcomes)} rows passed; there are {len(table)} rows")  # noqa: T201
+    if not record["whole"]:
+        print("This was a run of a part of the tests. ./hotnode test runs all of them.")  # noqa: T201
     return 0 if covered == len(outcomes) else 1
 
 

@@ -1,9 +1,9 @@
 """A program that a launcher can start as an engine; its last argument says how it misbehaves.
 
-    small_engine.py --socket PATH --model NAME --weights FOLDER [BEHAVIOUR]
+    small_engine.py --socket PATH|PORT --model NAME --weights FOLDER [BEHAVIOUR]
 
-A well-behaved one listens on the socket, wants the key of SMALL_ENGINE_KEY on every request but
-`/health`, completes prompts, and ends on SIGTERM.
+A well-behaved one listens on the socket, or on the port, wants the key of SMALL_ENGINE_KEY on every
+request but `/health`, completes prompts, transcribes forms with a file, and ends on SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import wave
 
 from aiohttp import web
 
@@ -30,7 +31,7 @@ class SmallEngine:
         return web.Response(status=200 if self._healthy else 503)
 
     async def complete(self, request: web.Request) -> web.Response:
-        if request.headers.get("authorization") != f"Bearer {os.environ['SMALL_ENGINE_KEY']}":
+        if not self._may(request):
             return web.json_response({"error": "no key"}, status=401)
         asked = await request.json()
         if self._behaviour == "healthy-but-mute" or asked["model"] != self._model:
@@ -39,6 +40,21 @@ class SmallEngine:
             asyncio.get_running_loop().call_later(0.1, os._exit, 7)
         self._healthy = self._behaviour != "sick-after-start"
         return web.json_response({"text": "Hello"})
+
+    async def transcribe(self, request: web.Request) -> web.Response:
+        if not self._may(request):
+            return web.json_response({"error": "no key"}, status=401)
+        asked = await request.post()
+        file = asked.get("file")
+        if asked.get("model") != self._model or not isinstance(file, web.FileField):
+            return web.json_response({"error": "no file"}, status=400)
+        with wave.open(file.file, "rb") as sound:
+            return web.json_response({"text": f"{sound.getnframes() / sound.getframerate()} s"})
+
+    def _may(self, request: web.Request) -> bool:
+        given = request.headers.get("authorization")
+        key = f"Bearer {os.environ['SMALL_ENGINE_KEY']}"
+        return given == key or self._behaviour == "open-to-everybody"
 
 
 async def main() -> None:
@@ -60,10 +76,16 @@ async def main() -> None:
     engine = SmallEngine(given.model, given.behaviour)
     application = web.Application()
     application.router.add_get("/health", engine.health)
-    application.router.add_post("/v1/completions", engine.complete)
+    application.router.add_post("/complete", engine.complete)
+    application.router.add_post("/transcribe", engine.transcribe)
     runner = web.AppRunner(application)
     await runner.setup()
-    await web.UnixSite(runner, given.socket).start()
+    if given.behaviour == "does-not-listen":
+        await stop.wait()
+    elif given.socket.isdecimal():
+        await web.TCPSite(runner, "127.0.0.1", int(given.socket)).start()
+    else:
+        await web.UnixSite(runner, given.socket).start()
     await stop.wait()
     await runner.cleanup()
 

@@ -55,6 +55,7 @@ async def test_the_line_in_the_log(front):
         "event": "http_request",
         "method": "GET",
         "path": "/fields",
+        "route": "/fields",
         "status": 200,
         "bytes_out": len(text),
         "request_id": text,

@@ -27,16 +27,22 @@ def test_only_the_two_ids_are_needed(home: Path) -> None:
 def test_flags_win_over_the_environment_over_the_file(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ("app_name", "gateway_id", "client_id")
+    names = ("app_name", "base_url", "session_domains")
     write_default_config(home, "".join(f'{name} = "from-file"\n' for name in names))
     for name in names[1:]:
         monkeypatch.setenv(f"HOTNODE_AUTH_{name.upper()}", "from-environment")
-    settings = load_settings({"client_id": "from-flag"})
+    settings = load_settings(BOTH | {"session_domains": "from-flag"})
     assert [getattr(settings, name) for name in names] == [
         "from-file",
         "from-environment",
-        "from-flag",
+        ("from-flag",),
     ]
+
+
+@pytest.mark.parametrize("name", ["client_id", "gateway_id"])
+def test_what_is_no_id_is_refused_before_globus_is_asked(home: Path, name: str) -> None:
+    with pytest.raises(NotConfigured, match=f"{name} is 'gateway', and must be a UUID"):
+        load_settings(BOTH | {name: "gateway"})
 
 
 def test_a_named_file_replaces_the_default_one(home: Path) -> None:

@@ -82,6 +82,7 @@ async def test_a_refusal_is_the_operators_business(
     assert "as the test wants" not in caught.value.message
     (entry,) = [entry for entry in logs if entry["event"] == "globus_submission_failed"]
     assert (entry["log_level"], entry["endpoint"]) == ("error", ENDPOINT)
+    assert entry["clusters"] == [service.cluster().name]
     assert str(status) in entry["reason"]
 
 

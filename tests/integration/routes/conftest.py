@@ -11,13 +11,9 @@ import pytest_asyncio
 
 from compute_functions.contract import Instance, InstanceState
 from resource_server.domain.catalog import AccessRule, Catalog
+from tests.support.catalogs import cluster, members, model
 from tests.support.doubles import BackendThatEchoes
-from tests.support.gateway import (
-    SiteThatReports,
-    cluster,
-    model,
-    served_gateway,
-)
+from tests.support.gateway import SiteThatReports, served_gateway
 from tests.support.local_globus import LocalGlobus
 
 #: Bob is a member, Alice is not (local_globus/seed.yaml).
@@ -28,12 +24,12 @@ MAX_BODY_BYTES = 2_000_000
 CATALOG = Catalog(
     [
         cluster(),
-        cluster("closed", access=AccessRule(groups=frozenset({PRIVATE_GROUP}))),
+        cluster("closed", access=members(PRIVATE_GROUP)),
         cluster("domestic", access=AccessRule(domains=frozenset({"example.org"}))),
     ],
     [
         model("open/chat", "local", "closed", "domestic"),
-        model("private/chat", access=AccessRule(groups=frozenset({PRIVATE_GROUP}))),
+        model("private/chat", access=members(PRIVATE_GROUP)),
     ],
 )
 
@@ -78,10 +74,23 @@ async def people() -> AsyncIterator[tuple[LocalGlobus, dict[str, str]]]:
 
 
 @pytest.fixture
-async def service(people: tuple[LocalGlobus, dict[str, str]]) -> AsyncIterator[Service]:
-    """Serve the catalog above."""
+def catalog() -> Catalog:
+    """Return what is served; a module may have another one."""
+    return CATALOG
+
+
+@pytest.fixture
+def backend() -> BackendThatEchoes:
+    """Return the engine behind the gateway; a module may have another one."""
+    return BackendThatEchoes()
+
+
+@pytest.fixture
+async def service(
+    people: tuple[LocalGlobus, dict[str, str]], catalog: Catalog, backend: BackendThatEchoes
+) -> AsyncIterator[Service]:
+    """Serve the catalog."""
     globus, tokens = people
-    backend = BackendThatEchoes()
     sites = SiteThatReports(
         [
             instance("open/chat"),
@@ -92,7 +101,7 @@ async def service(people: tuple[LocalGlobus, dict[str, str]]) -> AsyncIterator[S
     )
     async with (
         served_gateway(
-            globus, CATALOG, backend=backend, sites=sites, max_body_bytes=MAX_BODY_BYTES
+            globus, catalog, backend=backend, sites=sites, max_body_bytes=MAX_BODY_BYTES
         ) as url,
         aiohttp.ClientSession(url) as client,
     ):

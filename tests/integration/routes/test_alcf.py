@@ -18,6 +18,7 @@ async def test_list_endpoints_shows_what_the_caller_may_use(service):
                 "base_url": "/resource_server/domestic",
                 "frameworks": {
                     "vllm": {
+                        "base_url": "/resource_server/domestic/vllm/v1",
                         "models": ["open/chat"],
                         "endpoints": ["/v1/chat/completions", "/v1/completions"],
                     }
@@ -27,6 +28,7 @@ async def test_list_endpoints_shows_what_the_caller_may_use(service):
                 "base_url": "/resource_server/local",
                 "frameworks": {
                     "vllm": {
+                        "base_url": "/resource_server/local/vllm/v1",
                         "models": ["open/chat"],
                         "endpoints": ["/v1/chat/completions", "/v1/completions"],
                     }

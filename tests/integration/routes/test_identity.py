@@ -20,7 +20,8 @@ async def test_a_token_belongs_to_somebody(service):
     assert found["idp_name"] == "Example University"
     assert len(found["user_group_uuids"]) == 2
     assert set(found) == {
-        *("id", "name", "username", "user_group_uuids", "idp_id", "idp_name", "auth_service")
+        *("id", "name", "username", "user_group_uuids", "idp_id", "idp_name", "auth_service"),
+        *("service_account", "identities"),
     }
 
 

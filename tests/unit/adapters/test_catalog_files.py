@@ -56,11 +56,11 @@ def test_files_without_mistakes_are_read(catalog):
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("sites/local.yaml", SITE + "colour: red\n", "sites/local.yaml:10: colour: Extra inputs"),
+        ("sites/local.yaml", SITE + "colour: red\n", "sites/local.yaml:10: colour: unknown field"),
         (
             "sites/local.yaml",
             SITE.replace(f"{ID}1", "nonsense"),
-            "sites/local.yaml:6: globus_compute.endpoint_id: Input should be a valid UUID",
+            "sites/local.yaml:6: globus_compute.endpoint_id: must be a valid UUID",
         ),
         (
             "sites/local.yaml",
@@ -86,7 +86,7 @@ def test_files_without_mistakes_are_read(catalog):
         (
             "models/tiny.yaml",
             MODEL + "flags: [X]\n",
-            "models/tiny.yaml:5: flags.0: Input should be",
+            "models/tiny.yaml:5: flags.0: must be",
         ),
         (
             "models/tiny.yaml",
@@ -131,3 +131,94 @@ def test_a_changed_file_changes_the_fingerprint(catalog):
     assert catalog_files.fingerprint(catalog) == before
     write(catalog, "models/tiny.yaml", MODEL + "description: x\n")
     assert catalog_files.fingerprint(catalog) != before
+
+
+GROUP = "94090000-0000-4000-8000-000000000003"
+PROJECT = f"project: OPEN-30-1\naccess: {{groups: [{GROUP}]}}\n"
+
+
+@pytest.mark.row("U-6", "U-7")
+def test_aliases_are_read_with_their_parameters(catalog):
+    write(
+        catalog,
+        "models/tiny.yaml",
+        MODEL + "aliases:\n  tiny:\n  quick: {parameters: {temperature: 0}, description: Fast.}\n",
+    )
+    [spec] = catalog_files.read(catalog).models
+    plain, quick = sorted(spec.to_domain(created=0).aliases, key=lambda alias: -len(alias.name))[
+        ::-1
+    ]
+    assert (plain.name, dict(plain.parameters)) == ("tiny", {})
+    assert (quick.name, dict(quick.parameters), quick.description) == (
+        "quick",
+        {"temperature": 0},
+        "Fast.",
+    )
+
+
+def test_projects_are_read_where_there_are_any(catalog):
+    assert catalog_files.read(catalog).projects == ()
+    write(catalog, "projects/one.yaml", PROJECT + "models: [hotnode/tiny-chat]\n")
+    [project] = catalog_files.read(catalog).projects
+    assert project.to_domain().models == {"hotnode/tiny-chat"}
+
+
+SECOND = MODEL.replace("tiny-chat", "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        (
+            "models/b.yaml",
+            SECOND + "aliases: {hotnode/tiny-chat: {}}\n",
+            "models/b.yaml:5: aliases.hotnode/tiny-chat: 'hotnode/tiny-chat' also stands in",
+        ),
+        (
+            "models/b.yaml",
+            SECOND + "aliases:\n  short: {parameters: {model: x}}\n",
+            "models/b.yaml:6: aliases.short.parameters: 'model' is the caller's to set",
+        ),
+        (
+            "models/b.yaml",
+            SECOND + "aliases: {hotnode/other: {}}\n",
+            "models/b.yaml:1: document: an alias is the model's own id",
+        ),
+        (
+            "models/b.yaml",
+            SECOND + "routes: [chat/completion]\n",
+            "models/b.yaml:5: routes: 'chat/completion' is no route; there are audio/",
+        ),
+        (
+            "models/b.yaml",
+            SECOND + "modalities: [smell]\n",
+            "models/b.yaml:5: modalities.0: must be 'image' or 'audio'",
+        ),
+        (
+            "projects/one.yaml",
+            "project: OPEN-30-1\n",
+            "projects/one.yaml:1: document: access: who is in the project?",
+        ),
+        (
+            "projects/one.yaml",
+            PROJECT + "models: [absent]\n",
+            "projects/one.yaml:3: models: no file describes a model 'absent'",
+        ),
+        (
+            "projects/one.yaml",
+            PROJECT.replace("OPEN-30-1", "a/b"),
+            "projects/one.yaml:1: project: String should match",
+        ),
+    ],
+)
+def test_mistakes_in_aliases_routes_and_projects_are_named(catalog, name, text, problem):
+    write(catalog, name, text)
+    [found] = problems(catalog)
+    assert found.startswith(problem)
+
+
+def test_two_models_with_one_alias_are_named(catalog):
+    write(catalog, "models/tiny.yaml", MODEL + "aliases: {short: {}}\n")
+    write(catalog, "models/z.yaml", SECOND + "aliases: {short: {}}\n")
+    [found] = problems(catalog)
+    assert found.startswith("models/z.yaml:5: aliases.short: 'short' also stands in")

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from globus_sdk import gare
 
 from resource_server.api.errors import error_response
 from resource_server.domain import errors
+from resource_server.domain.limits import Measure
 
 
 @pytest.mark.parametrize(
@@ -42,8 +44,12 @@ def test_every_kind_of_error_is_rendered():
     public = [
         kind for kind in below(errors.HotnodeError) if not issubclass(kind, errors.OperatorError)
     ]
+    facts = {
+        errors.PayloadTooLarge: {"limit_bytes": 1},
+        errors.RateLimited: {"retry_after_s": 1.0, "measure": Measure.REQUESTS},
+    }
     for kind in public:
-        error = kind(limit_bytes=1) if kind is errors.PayloadTooLarge else kind()
+        error = kind(**facts.get(kind, {}))
         assert error.message
         assert error_response(error).status_code >= 400
 
@@ -62,3 +68,25 @@ def test_a_repetition_that_does_not_help_is_discouraged():
 
 def test_a_refused_token_names_the_scheme():
     assert error_response(errors.Unauthenticated())["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.row("C-19")
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+def test_a_login_that_is_needed_is_described_beside_either_envelope(path):
+    error = errors.ReauthenticationRequired("Again.", policies=("p",), domains=("anl.gov",))
+    response = error_response(error, path)
+    body = json.loads(response.content)
+    assert response.status_code == 403
+    assert body["error"]["code"] == "reauthentication_required"
+    assert "insufficient_user_authentication" in response["WWW-Authenticate"]
+    wanted = gare.to_gare(body).authorization_parameters
+    assert (wanted.session_required_policies, wanted.session_required_single_domain) == (
+        ["p"],
+        ["anl.gov"],
+    )
+    assert (wanted.session_message, wanted.prompt) == ("Again.", "login")
+
+
+def test_what_is_not_needed_of_a_login_is_left_out():
+    body = json.loads(error_response(errors.ReauthenticationRequired("Again.")).content)
+    assert body["authorization_parameters"] == {"session_message": "Again.", "prompt": "login"}

@@ -1,18 +1,46 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.domain import errors
-from resource_server.domain.identity import Grant, Identity, Person
+from resource_server.domain.catalog import AccessRule, Catalog, LoginPolicy
+from resource_server.domain.identity import (
+    Authentication,
+    Evaluations,
+    Grant,
+    Identity,
+    Person,
+)
+from resource_server.services.entrance import Entrance
 from resource_server.services.tokens import OUTAGE_TTL_S, REFUSAL_TTL_S, Tokens
+from tests.support.catalogs import cluster
 
+LOGGED_IN_AT = 1_000_000.0
 ALICE = Person(
-    primary=Identity(id="1", username="alice@example.org", idp_id="i", idp_name="Example"),
+    primary=Identity(
+        id="1",
+        username="alice@example.org",
+        idp_id="i",
+        idp_name="Example",
+        authentication=Authentication(at=LOGGED_IN_AT),
+    ),
     name="Alice",
     email="alice@example.org",
 )
+
+
+class Book:
+    """A catalog that a test turns the pages of."""
+
+    def __init__(self) -> None:
+        self.page = Catalog()
+
+    def __call__(self) -> Catalog:
+        return self.page
 
 
 class Clock:
@@ -32,16 +60,29 @@ class ProviderThatCounts:
         self.clock = clock
         self.questions: list[str] = []
         self.error: errors.HotnodeError | None = None
+        self.error_once: errors.HotnodeError | None = None
         self.gate = asyncio.Event()
+        self.was_asked = asyncio.Event()
         self.gate.set()
         self.lifetime_s = 172_800.0
+        self.person = ALICE
+        self.asked: list[frozenset[str]] = []
 
-    async def identify(self, token: str, *, known: bool = False) -> Grant:
+    async def identify(
+        self, token: str, *, known: bool = False, policies: frozenset[str] = frozenset()
+    ) -> Grant:
         self.questions.append(token)
+        self.was_asked.set()
+        self.asked.append(policies)
         await self.gate.wait()
+        if self.error_once is not None:
+            error, self.error_once = self.error_once, None
+            raise error
         if self.error is not None:
             raise self.error
-        return Grant(person=ALICE, expires_at=self.clock.now + self.lifetime_s)
+        evaluated = Evaluations(asked=policies, met=policies)
+        person = replace(self.person, policies=evaluated)
+        return Grant(person=person, expires_at=self.clock.now + self.lifetime_s)
 
     async def available(self) -> bool:
         return self.error is None
@@ -58,8 +99,29 @@ def provider(clock: Clock) -> ProviderThatCounts:
 
 
 @pytest.fixture
-def tokens(provider: ProviderThatCounts, clock: Clock) -> Tokens:
-    return Tokens(provider, key=b"k" * 32, ttl_s=600, clock=clock, capacity=3)
+def book() -> Book:
+    return Book()
+
+
+@pytest.fixture
+def make(provider: ProviderThatCounts, clock: Clock, book: Book):
+    def tokens(rule: AccessRule = AccessRule(), **parts) -> Tokens:  # noqa: B008 - it never changes
+        values = {"cache": MemoryGrants(clock=clock), "capacity": 3} | parts
+        return Tokens(
+            provider,
+            entrance=Entrance(rule, book),
+            key=b"k" * 32,
+            ttl_s=600,
+            clock=clock,
+            **values,
+        )
+
+    return tokens
+
+
+@pytest.fixture
+def tokens(make) -> Tokens:
+    return make()
 
 
 async def test_a_verified_token_is_not_asked_about_again(tokens, provider, clock):
@@ -67,6 +129,14 @@ async def test_a_verified_token_is_not_asked_about_again(tokens, provider, clock
     clock.now += 599
     assert await tokens.authenticate("t") == ALICE
     assert provider.questions == ["t"]
+
+
+@pytest.mark.row("U-28")
+async def test_each_token_of_a_person_is_a_key_of_its_own_that_gives_nothing_away(tokens):
+    first, again, other = [await tokens.authenticate(token) for token in ("t", "t", "u")]
+    assert first.credential == again.credential
+    assert len({first.credential, other.credential, ""}) == 3
+    assert first.credential not in repr(first)
 
 
 async def test_it_is_asked_about_again_after_its_time(tokens, provider, clock):
@@ -153,7 +223,8 @@ async def test_during_an_outage_an_unknown_token_is_not_called_wrong(tokens, pro
     assert await tokens.authenticate("t") == ALICE
 
 
-async def test_the_cache_forgets_the_oldest_beyond_its_capacity(tokens, provider):
+async def test_the_cache_forgets_the_oldest_beyond_its_capacity(make, provider, clock):
+    tokens = make(cache=MemoryGrants(clock=clock, capacity=3))
     for token in "abcd":
         await tokens.authenticate(token)
     await tokens.authenticate("d")
@@ -209,3 +280,203 @@ async def test_a_refusal_keeps_when_to_come_back(tokens, provider):
     with pytest.raises(errors.IdentityServiceUnavailable) as refused:
         await tokens.authenticate("t")
     assert refused.value.retry_after_s == 45
+
+
+# One service rule, and policies that clusters name.
+
+
+def by_policy(id_: str, max_age_s: float | None = None) -> AccessRule:
+    return AccessRule(policies=(LoginPolicy(id=id_, max_age_s=max_age_s),))
+
+
+async def test_a_login_is_held_against_every_policy_that_anything_names(make, provider, book):
+    book.page = Catalog([cluster(access=by_policy("p2"))])
+    await make(by_policy("p1")).authenticate("t")
+    assert provider.asked == [{"p1", "p2"}]
+
+
+async def test_a_policy_new_in_the_catalog_causes_one_question_and_no_refusal(
+    tokens, provider, book
+):
+    await tokens.authenticate("t")
+    book.page = Catalog([cluster(access=by_policy("p"))])
+    for _ in range(3):
+        person = await tokens.authenticate("t")
+    assert person.policies.met == {"p"}
+    assert provider.asked == [frozenset(), {"p"}]
+
+
+async def test_a_policy_that_nothing_names_any_more_causes_no_question(tokens, provider, book):
+    book.page = Catalog([cluster(access=by_policy("p"))])
+    await tokens.authenticate("t")
+    book.page = Catalog()
+    await tokens.authenticate("t")
+    assert len(provider.asked) == 1
+
+
+async def test_during_an_outage_a_new_policy_does_not_cause_a_question_at_each_request(
+    tokens, provider, book
+):
+    await tokens.authenticate("t")
+    book.page = Catalog([cluster(access=by_policy("p"))])
+    provider.error = errors.IdentityServiceUnavailable()
+    for _ in range(5):
+        assert (await tokens.authenticate("t")).policies.asked == frozenset()
+    assert len(provider.questions) == 2
+
+
+@pytest.mark.row("C-18")
+@pytest.mark.row("C-19")
+async def test_a_login_stops_counting_when_it_grows_too_old_and_not_when_it_is_asked_next(
+    make, provider, clock
+):
+    tokens = make(by_policy("p", max_age_s=300))
+    assert await tokens.authenticate("t") == replace(
+        ALICE, policies=Evaluations(asked=frozenset({"p"}), met=frozenset({"p"}))
+    )
+    clock.now = LOGGED_IN_AT + 299
+    assert (await tokens.authenticate("t")).as_of == clock.now
+    clock.now = LOGGED_IN_AT + 300
+    with pytest.raises(errors.ReauthenticationRequired, match="authenticate --force"):
+        await tokens.authenticate("t")
+    assert provider.questions == ["t"]
+
+
+async def test_a_refused_person_is_named_and_asked_about_again_soon(make, provider, clock):
+    tokens = make(AccessRule(groups=frozenset({"g"})))
+    for _ in range(2):
+        with pytest.raises(errors.Forbidden) as refused:
+            await tokens.authenticate("t")
+    assert refused.value.person == ALICE
+    assert provider.questions == ["t"]
+    provider.person = replace(ALICE, groups=frozenset({"g"}))
+    clock.now += REFUSAL_TTL_S + 1
+    assert (await tokens.authenticate("t")).groups == {"g"}
+    assert provider.questions == ["t", "t"]
+
+
+# Several processes, which share a cache.
+
+
+async def test_two_processes_ask_once_about_each_of_five_hundred_new_tokens(make, provider, clock):
+    cache = MemoryGrants(clock=clock)
+    processes = [make(cache=cache, capacity=1000) for _ in range(2)]
+    provider.gate.clear()
+    waiting = [
+        asyncio.create_task(process.authenticate(f"t{number}"))
+        for number in range(500)
+        for process in processes
+    ]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    provider.gate.set()
+    assert await asyncio.gather(*waiting) == [ALICE] * 1000
+    assert len(provider.questions) == 500
+
+
+async def test_what_one_process_has_learnt_another_need_not_ask(make, provider, clock):
+    cache = MemoryGrants(clock=clock)
+    first, second = make(cache=cache), make(cache=cache)
+    await first.authenticate("t")
+    clock.now += 599
+    assert await second.authenticate("t") == ALICE
+    assert provider.questions == ["t"]
+
+
+@pytest.mark.row("C-17")
+async def test_a_revocation_is_effective_everywhere_within_the_time_of_one_cache(
+    make, provider, clock
+):
+    cache = MemoryGrants(clock=clock)
+    first, second = make(cache=cache), make(cache=cache)
+    await first.authenticate("t")
+    clock.now += 590
+    await second.authenticate("t")
+    provider.error = errors.Unauthenticated("revoked")
+    clock.now += 11
+    for process in (second, first):
+        with pytest.raises(errors.Unauthenticated, match="revoked"):
+            await process.authenticate("t")
+
+
+async def test_what_a_process_finds_revoked_no_other_takes_from_the_cache(make, provider, clock):
+    cache = MemoryGrants(clock=clock)
+    await make(cache=cache).authenticate("t")
+    provider.error = errors.Unauthenticated("revoked")
+    clock.now += 601
+    with pytest.raises(errors.Unauthenticated):
+        await make(cache=cache).authenticate("t")
+    provider.error = errors.IdentityServiceUnavailable()
+    with pytest.raises(errors.IdentityServiceUnavailable):
+        await make(cache=cache).authenticate("t")
+
+
+async def test_during_an_outage_a_new_process_serves_what_others_learnt_for_an_hour(
+    make, provider, clock
+):
+    cache = MemoryGrants(clock=clock)
+    await make(cache=cache).authenticate("t")
+    provider.error = errors.IdentityServiceUnavailable()
+    clock.now += OUTAGE_TTL_S - 1
+    assert await make(cache=cache).authenticate("t") == ALICE
+    clock.now += 2
+    with pytest.raises(errors.IdentityServiceUnavailable):
+        await make(cache=cache).authenticate("t")
+
+
+async def test_a_process_asks_itself_when_the_one_that_asks_fails(make, provider, clock):
+    cache = MemoryGrants(clock=clock)
+    first, second = make(cache=cache), make(cache=cache)
+    provider.gate.clear()
+    provider.error_once = errors.IdentityServiceBusy()
+    one = asyncio.create_task(first.authenticate("t"))
+    await provider.was_asked.wait()
+    two = asyncio.create_task(second.authenticate("t"))
+    await asyncio.sleep(0)
+    provider.gate.set()
+    with pytest.raises(errors.IdentityServiceBusy):
+        await one
+    assert await two == ALICE
+
+
+async def test_who_is_not_admitted_in_one_process_is_looked_at_again_in_all(make, provider, clock):
+    cache = MemoryGrants(clock=clock)
+    rule = AccessRule(groups=frozenset({"g"}))
+    first, second = make(rule, cache=cache), make(rule, cache=cache)
+    for process in (first, second):
+        with pytest.raises(errors.Forbidden):
+            await process.authenticate("t")
+    assert provider.questions == ["t"]
+    provider.person = replace(ALICE, groups=frozenset({"g"}))
+    clock.now += REFUSAL_TTL_S + 1
+    for process in (first, second):
+        assert (await process.authenticate("t")).groups == {"g"}
+    assert provider.questions == ["t", "t"]
+
+
+async def test_the_shared_cache_holds_no_token(make, clock):
+    class CacheThatTells(MemoryGrants):
+        """Remembers everything that it was given."""
+
+        given: bytes = b""
+
+        async def put(self, digest: bytes, value: bytes, *, ttl_s: float) -> None:
+            self.given += digest + value
+            await super().put(digest, value, ttl_s=ttl_s)
+
+    cache = CacheThatTells(clock=clock)
+    await make(cache=cache).authenticate("a-very-secret-token")
+    assert cache.given
+    assert b"a-very-secret-token" not in cache.given
+
+
+async def test_a_token_that_expires_while_it_is_asked_about_is_refused_and_not_shared(
+    make, provider, clock
+):
+    cache = MemoryGrants(clock=clock)
+    provider.lifetime_s = 0
+    with pytest.raises(errors.Unauthenticated, match="expired"):
+        await make(cache=cache).authenticate("t")
+    provider.lifetime_s = 100
+    assert await make(cache=cache).authenticate("t") == ALICE
+    assert provider.questions == ["t", "t"]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from resource_server.adapters.globus_auth import groups, introspection
 from resource_server.adapters.globus_auth.introspection import Requirements, Unreadable
 from resource_server.domain import errors
-from resource_server.domain.identity import Identity
+from resource_server.domain.identity import Authentication, Evaluations, Identity
 
 NOW = 1_800_000_000.0
 GATEWAY = "9a7e0000-0000-4000-8000-000000000001"
@@ -134,54 +134,86 @@ def test_what_cannot_be_understood_refuses_nobody(reply: object) -> None:
         introspection.grant(reply, REQUIRED, now=NOW)
 
 
-@pytest.mark.parametrize("domain", ["partner.example", "example.org"])
-def test_any_linked_identity_satisfies_a_domain(domain: str) -> None:
-    required = Requirements(audience=GATEWAY, scope=SCOPE, domains=frozenset({domain}))
-    assert introspection.grant(said(), required, now=NOW).person.primary.id == "ca1"
+LOGINS = {
+    "session_id": "5e5510",
+    "authentications": {
+        "ca2": {
+            "idp": "idp2",
+            "auth_time": 1_799_999_000,
+            "acr": "https://refeds.org/profile/mfa",
+            "amr": ["pwd", "mfa"],
+            "custom_claims": {},
+        },
+        "stranger": {"idp": "idp3", "auth_time": 1_799_999_000},
+    },
+}
 
 
-@pytest.mark.row("C-70")
-def test_who_comes_from_no_admitted_domain_is_told_which_are() -> None:
-    required = Requirements(audience=GATEWAY, scope=SCOPE, domains=frozenset({"anl.gov"}))
-    with pytest.raises(errors.Forbidden) as caught:
-        introspection.grant(said(), required, now=NOW)
-    for word in ("carol@partner.example", "anl.gov", "authenticate --force"):
-        assert word in caught.value.message
+def test_an_identity_says_how_it_was_used_to_log_in() -> None:
+    person = introspection.grant(said(session_info=LOGINS), REQUIRED, now=NOW).person
+    (used,) = person.logged_in()
+    assert used.id == "ca2"
+    assert used.authentication == Authentication(
+        at=1_799_999_000.0,
+        idp_id="idp2",
+        acr="https://refeds.org/profile/mfa",
+        amr=("pwd", "mfa"),
+    )
 
 
-POLICED = Requirements(audience=GATEWAY, scope=SCOPE, policies=("p1", "p2"))
+def test_without_an_identity_set_the_one_there_is_says_how_it_was_used() -> None:
+    logins = {"authentications": {"ca1": {"idp": None, "auth_time": 7, "acr": None, "amr": None}}}
+    changed = said(identity_set_detail=None, session_info=logins)
+    person = introspection.grant(changed, REQUIRED, now=NOW).person
+    assert person.primary.authentication == Authentication(at=7.0)
 
 
-def test_all_policies_passed_is_a_pass() -> None:
-    passed = {"p1": {"evaluation": True}, "p2": {"evaluation": True}, "p3": {"evaluation": False}}
-    reply = said(policy_evaluations=passed)
-    assert introspection.grant(reply, POLICED, now=NOW).person.primary.id == "ca1"
+@pytest.mark.parametrize(
+    "session",
+    [
+        None,
+        [],
+        {},
+        {"authentications": None},
+        {"authentications": {"ca1": None}},
+        {"authentications": {"ca1": {"auth_time": "now"}}},
+        {"authentications": {"ca1": {"auth_time": True}}},
+    ],
+)
+def test_a_session_that_says_nothing_is_no_login(session: object) -> None:
+    person = introspection.grant(said(session_info=session), REQUIRED, now=NOW).person
+    assert list(person.logged_in()) == []
+
+
+ASKED = frozenset({"p1", "p2"})
 
 
 @pytest.mark.row("C-18")
-@pytest.mark.row("C-19")
 @pytest.mark.parametrize(
-    "evaluations",
+    ("evaluations", "asked", "met"),
     [
-        {"p1": {"evaluation": True}, "p2": {"evaluation": False}},
-        {"p1": {"evaluation": True}},
-        {"p1": {"evaluation": True}, "p2": {"evaluation": "true"}},
-        {"p1": {"evaluation": True}, "p2": True},
-        {"p1": {"evaluation": True}, "p2": {}},
-        {},
-        [],
-        None,
+        ({"p1": {"evaluation": True}, "p2": {"evaluation": True}}, ASKED, ASKED),
+        ({"p1": {"evaluation": True}, "p2": {"evaluation": False}}, ASKED, {"p1"}),
+        ({"p1": {"evaluation": True}, "p3": {"evaluation": True}}, {"p1"}, {"p1"}),
+        ({"p1": {"evaluation": True}, "p2": {"evaluation": "true"}}, {"p1"}, {"p1"}),
+        ({"p1": {"evaluation": True}, "p2": True}, {"p1"}, {"p1"}),
+        ({"p1": {"evaluation": False}, "p2": {}}, {"p1"}, set()),
+        ({}, set(), set()),
+        ([], set(), set()),
+        (None, set(), set()),
     ],
 )
-def test_a_policy_that_was_not_passed_asks_for_a_new_login(evaluations: object) -> None:
-    with pytest.raises(errors.Forbidden) as caught:
-        introspection.grant(said(policy_evaluations=evaluations), POLICED, now=NOW)
-    assert "python inference_auth_token.py authenticate --force" in caught.value.message
+def test_only_what_globus_says_plainly_counts(
+    evaluations: object, asked: set[str], met: set[str]
+) -> None:
+    changed = said(policy_evaluations=evaluations)
+    person = introspection.grant(changed, REQUIRED, now=NOW, policies=ASKED).person
+    assert person.policies == Evaluations(asked=frozenset(asked), met=frozenset(met))
 
 
 def test_a_policy_that_globus_did_not_evaluate_is_the_operators_business() -> None:
-    with pytest.raises(errors.Forbidden), capture_logs() as logs:
-        introspection.grant(said(), POLICED, now=NOW)
+    with capture_logs() as logs:
+        introspection.grant(said(), REQUIRED, now=NOW, policies=ASKED)
     assert ("globus_policy_not_evaluated", ["p1", "p2"]) in [
         (entry["event"], entry["policies"]) for entry in logs
     ]
@@ -199,21 +231,38 @@ def test_the_published_introspection_is_understood() -> None:
 
 def test_the_published_groups_are_understood() -> None:
     example = get_response_set("groups.get_my_groups").lookup("default")
-    assert groups.active(example.json) == frozenset(example.metadata["group_ids"])
+    found = groups.memberships(example.json)
+    assert frozenset().union(*found.values()) == frozenset(example.metadata["group_ids"])
+    assert found.keys() == {i for ids in example.metadata["member_ids"].values() for i in ids}
 
 
-def test_only_active_memberships_count() -> None:
-    def group(id_: str, *statuses: str) -> dict[str, Any]:
-        return {"id": id_, "my_memberships": [{"status": status} for status in statuses]}
+def test_only_active_memberships_count_for_the_identity_that_has_them() -> None:
+    def group(id_: str, **statuses: str) -> dict[str, Any]:
+        entries = [{"identity_id": who, "status": status} for who, status in statuses.items()]
+        return {"id": id_, "my_memberships": entries}
 
-    memberships = [
-        group("in", "active"),
-        group("one-of-two", "invited", "active"),
-        group("invited", "invited"),
-        group("pending", "pending"),
+    said = [
+        group("in", a="active"),
+        group("one-of-two", a="invited", b="active"),
+        group("invited", a="invited"),
+        group("pending", a="pending"),
+        group("both", a="active", b="active"),
         group("none"),
+        {"id": "strange", "my_memberships": ["x", {"status": "active"}]},
     ]
-    assert groups.active(memberships) == {"in", "one-of-two"}
+    assert groups.memberships(said) == {
+        "a": frozenset({"in", "both"}),
+        "b": frozenset({"one-of-two", "both"}),
+    }
+
+
+def test_memberships_join_the_person_and_each_identity() -> None:
+    person = introspection.grant(said(), REQUIRED, now=NOW).person
+    member = groups.joined(
+        person, {"ca2": frozenset({"g"}), "not-in-the-introspection": frozenset({"h"})}
+    )
+    assert member.groups == {"g", "h"}
+    assert [sorted(identity.groups) for identity in member.identities] == [[], ["g"]]
 
 
 def test_the_published_dependent_tokens_are_understood() -> None:
@@ -230,4 +279,4 @@ def test_dependent_tokens_without_one_for_groups_cannot_be_understood(reply: obj
 @pytest.mark.parametrize("reply", [None, {"groups": []}, ["x"], [{"id": "g"}]])
 def test_groups_in_another_shape_cannot_be_understood(reply: object) -> None:
     with pytest.raises(Unreadable):
-        groups.active(reply)
+        groups.memberships(reply)

@@ -12,6 +12,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from resource_server.domain import errors
+from resource_server.domain.identity import Evaluations
 from tests.support.auth_double import (
     DISCOVERY,
     GROUPS,
@@ -33,10 +34,10 @@ async def auth() -> AsyncIterator[AuthThatAnswers]:
 
 
 async def test_the_questions_are_the_documented_ones(auth: AuthThatAnswers) -> None:
-    async with auth.provider(policies=["p1", "p2"]) as provider:
+    async with auth.provider() as provider:
         evaluated = {"p1": {"evaluation": True}, "p2": {"evaluation": True}}
         auth.answers[INTROSPECT] = active(policy_evaluations=evaluated)
-        await provider.identify(CALLERS_TOKEN)
+        await provider.identify(CALLERS_TOKEN, policies=frozenset({"p2", "p1"}))
     assert auth.asked == [
         (
             INTROSPECT,
@@ -119,6 +120,31 @@ async def test_a_missing_consent_is_asked_for(auth: AuthThatAnswers) -> None:
     async with auth.provider() as provider:
         with pytest.raises(errors.Unauthenticated, match="authenticate --force"):
             await provider.identify(CALLERS_TOKEN)
+
+
+async def test_nobody_can_agree_for_a_service_account_so_it_is_in_no_group(
+    auth: AuthThatAnswers,
+) -> None:
+    auth.answers[INTROSPECT] = active(username="5e40@clients.auth.globus.org")
+    auth.answers[TOKEN] = said({"error": "dependent_consent_required"}, 403)
+    async with auth.provider() as provider:
+        grant = await provider.identify(CALLERS_TOKEN)
+    assert grant.person.is_service_account
+    assert grant.person.groups == frozenset()
+
+
+async def test_a_policy_that_globus_does_not_know_closes_what_it_protects_alone(
+    auth: AuthThatAnswers,
+) -> None:
+    async with auth.provider(need_groups=False) as provider:
+        auth.evaluations = {"good": True}
+        with capture_logs() as logs:
+            asked = frozenset({"good", "misspelt"})
+            grant = await provider.identify(CALLERS_TOKEN, policies=asked)
+    assert grant.person.policies == Evaluations(asked=frozenset({"good"}), met=frozenset({"good"}))
+    assert ("globus_policy_refused", "misspelt") in [
+        (entry["event"], entry.get("policy")) for entry in logs
+    ]
 
 
 async def test_a_token_revoked_in_between_is_refused(auth: AuthThatAnswers) -> None:

@@ -66,7 +66,14 @@ async def test_the_engine_s_word_on_when_to_come_back_is_passed_on() -> None:
     assert answer.headers == {"retry-after": "7"}
 
 
-@pytest.mark.parametrize("value", ["1\r\nset-cookie: x", "\u00e9", "x" * 1000, "\x00"])
+@pytest.mark.parametrize("value", ["1\r\nset-cookie: x", "\x00"])
+async def test_a_header_with_a_line_break_is_the_site_s_fault(value: str) -> None:
+    said = EngineAnswer(status=200, body=b"{}", headers={"retry-after": value})
+    with pytest.raises(errors.BackendUnavailable):
+        await replies.engine_answer(CLUSTER, finished(said.to_wire()))
+
+
+@pytest.mark.parametrize("value", ["\u00e9", "x" * 1000])
 async def test_what_cannot_be_a_header_is_left_out(value: str) -> None:
     said = EngineAnswer(
         status=200, body=b"{}", headers={"content-type": value, "retry-after": value}

@@ -4,28 +4,33 @@ import json
 
 import pytest
 
-from resource_server.api.control import MAX_FIELDS, MAX_MODEL_CHARS, read_control
+from resource_server.api.json_body import MAX_FIELDS, MAX_MODEL_CHARS, JsonBody
 from resource_server.domain import errors
 
 
 def test_it_reads_the_fields_it_acts_on():
-    control = read_control(b'{"model": "a/b", "stream": true, "messages": [1, {"x": "y"}]}')
-    assert (control.model, control.stream) == ("a/b", True)
-    assert control.fields == {"model", "stream", "messages"}
+    read = JsonBody(b'{"model": "a/b", "stream": true, "messages": [1, {"x": "y"}]}')
+    assert (read.model, read.stream) == ("a/b", True)
+    assert read.fields == {"model", "stream", "messages"}
+
+
+def test_an_empty_body_is_called_empty():
+    with pytest.raises(errors.InvalidRequest, match="The body is empty"):
+        JsonBody(b"")
 
 
 @pytest.mark.parametrize("stream", [b"false", b"null"])
 def test_stream_is_off_unless_true(stream):
-    assert read_control(b'{"model": "m", "stream": %s}' % stream).stream is False
+    assert JsonBody(b'{"model": "m", "stream": %s}' % stream).stream is False
 
 
 def test_the_last_of_two_equal_fields_counts_as_it_does_for_engines():
     body = b'{"model": "a", "model": "b"}'
-    assert read_control(body).model == json.loads(body)["model"]
+    assert JsonBody(body).model == json.loads(body)["model"]
 
 
 def test_an_escaped_field_name_is_the_field():
-    assert "cache_salt" in read_control(b'{"model": "m", "cache\\u005fsalt": 1}').fields
+    assert "cache_salt" in JsonBody(b'{"model": "m", "cache\\u005fsalt": 1}').fields
 
 
 @pytest.mark.parametrize(
@@ -48,14 +53,14 @@ def test_an_escaped_field_name_is_the_field():
 )
 def test_what_cannot_be_read_is_refused_with_the_field(body, param):
     with pytest.raises(errors.InvalidRequest) as refused:
-        read_control(body)
+        JsonBody(body)
     assert refused.value.param == param
 
 
 def test_a_body_that_is_nested_too_deeply_is_refused():
     deep = b"[" * 100_000 + b"]" * 100_000
     with pytest.raises(errors.InvalidRequest, match="nested too deeply"):
-        read_control(b'{"model": "m", "messages": %s}' % deep)
+        JsonBody(b'{"model": "m", "messages": %s}' % deep)
 
 
 def body_of(fields: int) -> bytes:
@@ -63,26 +68,26 @@ def body_of(fields: int) -> bytes:
 
 
 def test_a_body_has_no_more_fields_than_the_limit():
-    assert len(read_control(body_of(MAX_FIELDS)).fields) == MAX_FIELDS
+    assert len(JsonBody(body_of(MAX_FIELDS)).fields) == MAX_FIELDS
     with pytest.raises(errors.InvalidRequest, match=str(MAX_FIELDS)):
-        read_control(body_of(MAX_FIELDS + 1))
+        JsonBody(body_of(MAX_FIELDS + 1))
 
 
 def test_what_comes_after_too_many_fields_is_not_read():
     with pytest.raises(errors.InvalidRequest, match=str(MAX_FIELDS)):
-        read_control(body_of(MAX_FIELDS + 1).removesuffix(b"}") + b" no JSON")
+        JsonBody(body_of(MAX_FIELDS + 1).removesuffix(b"}") + b" no JSON")
 
 
 def test_fields_below_the_first_level_are_not_counted():
     inner = body_of(MAX_FIELDS + 1)
-    control = read_control(b'{"model": "m", "metadata": %s}' % inner)
-    assert (control.model, control.fields) == ("m", {"model", "metadata"})
+    read = JsonBody(b'{"model": "m", "metadata": %s}' % inner)
+    assert (read.model, read.fields) == ("m", {"model", "metadata"})
 
 
 def test_a_name_longer_than_any_model_is_refused_and_not_repeated():
     longest = "m" * MAX_MODEL_CHARS
-    assert read_control(json.dumps({"model": longest}).encode()).model == longest
+    assert JsonBody(json.dumps({"model": longest}).encode()).model == longest
     with pytest.raises(errors.InvalidRequest) as refused:
-        read_control(json.dumps({"model": longest + "m"}).encode())
+        JsonBody(json.dumps({"model": longest + "m"}).encode())
     assert refused.value.param == "model"
     assert longest not in refused.value.message

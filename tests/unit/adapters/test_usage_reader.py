@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from resource_server.adapters.usage_reader import read_usage
+from resource_server.domain.inference import Hops, InferenceAnswer, Usage
+
+
+def answer(body: bytes, content_type: str = "application/json") -> InferenceAnswer:
+    return InferenceAnswer(
+        status=200, body=body, content_type=content_type, transport="task", hops=Hops()
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": 5,
+                "total_tokens": 14,
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 2},
+            },
+            Usage(input_tokens=9, output_tokens=5, cached_tokens=4, reasoning_tokens=2),
+        ),
+        (
+            {"prompt_tokens": 9, "total_tokens": 9, "completion_tokens": 0},
+            Usage(input_tokens=9),
+        ),
+        (
+            {
+                "input_tokens": 9,
+                "output_tokens": 5,
+                "input_tokens_details": {"cached_tokens": 4},
+                "output_tokens_details": {"reasoning_tokens": 2},
+            },
+            Usage(input_tokens=9, output_tokens=5, cached_tokens=4, reasoning_tokens=2),
+        ),
+        (
+            {"input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 3},
+            Usage(input_tokens=9, output_tokens=5, cached_tokens=3),
+        ),
+        ({"total_tokens": 12}, Usage(input_tokens=12)),
+        ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(input_tokens=9)),
+    ],
+    ids=["chat", "embeddings", "responses", "messages", "rerank", "null details"],
+)
+def test_every_dialect_is_understood(usage, expected):
+    assert read_usage(answer(json.dumps({"id": "x", "usage": usage}).encode())) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "application/json"),
+        (b"{}", "application/json"),
+        (b'{"usage": null}', "application/json"),
+        (b'{"usage": 3}', "application/json"),
+        (b'{"usage": {"prompt_tokens": "many"}}', "application/json"),
+        (b'{"usage": {"prompt_tokens": 1}', "application/json"),
+        (b'[{"usage": {"prompt_tokens": 1}}]', "application/json"),
+        (b"a transcription", "text/plain; charset=utf-8"),
+        (b"\xff", "application/json"),
+    ],
+)
+def test_an_answer_that_does_not_say_costs_nobody_knows_what(body, content_type):
+    assert read_usage(answer(body, content_type)) is None
+
+
+def test_a_count_below_zero_is_no_usage():
+    assert read_usage(answer(b'{"usage": {"prompt_tokens": -5}}')) is None

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from resource_server.domain.limit_rules import Allowance, LimitRules, ModelAllowance
+from resource_server.domain.limits import Limit, Measure, Scope
+from tests.support.doubles import person
+
+ALICE = replace(person("alice@example.org", "students", "staff"), credential="c0ffee")
+ID = ALICE.primary.id
+
+
+def amounts(rules: LimitRules, who=ALICE, model: str | None = "a/b") -> dict[str, int]:
+    """Return the limits that bind somebody, as `measure scope: amount`."""
+    return {f"{limit.measure} {limit.scope}": limit.amount for limit in rules.limits_of(who, model)}
+
+
+@pytest.mark.row("A-58")
+def test_without_rules_nothing_is_limited():
+    assert LimitRules().limits_of(ALICE, "a/b") == ()
+    assert LimitRules(defaults=(Allowance(requests_per_minute=0),)).limits_of(ALICE, "a/b") == ()
+
+
+@pytest.mark.row("A-56")
+@pytest.mark.row("U-28")
+def test_each_kind_of_limit_is_counted_apart():
+    rules = LimitRules(
+        defaults=(
+            Allowance(
+                requests_per_minute=1,
+                requests_per_minute_per_key=2,
+                tokens_per_minute=3,
+                tokens_per_minute_per_model=4,
+                concurrent_requests=5,
+            ),
+        )
+    )
+    tokens = Limit(measure=Measure.TOKENS, amount=3, owner=ID)
+    assert rules.limits_of(ALICE, "a/b") == (
+        Limit(measure=Measure.REQUESTS, amount=1, owner=ID),
+        tokens,
+        Limit(measure=Measure.CONCURRENT, amount=5, owner=ID),
+        Limit(
+            measure=Measure.REQUESTS, amount=2, owner=ID, scope=Scope.KEY, subject=ALICE.credential
+        ),
+        replace(tokens, amount=4, scope=Scope.MODEL, subject="a/b"),
+    )
+
+
+def test_without_a_model_only_what_binds_the_person_counts():
+    rules = LimitRules(defaults=(Allowance(requests_per_minute=1, tokens_per_minute_per_model=4),))
+    assert amounts(rules, model=None) == {"requests person": 1}
+
+
+def test_the_first_default_that_says_something_counts():
+    rules = LimitRules(
+        defaults=(
+            Allowance(requests_per_minute=10, concurrent_requests=0),
+            Allowance(requests_per_minute=5, concurrent_requests=2, tokens_per_minute=7),
+        )
+    )
+    assert amounts(rules) == {"requests person": 10, "tokens person": 7}
+
+
+def test_of_several_groups_the_most_generous_value_counts_for_each_limit():
+    rules = LimitRules(
+        defaults=(Allowance(requests_per_minute=5, concurrent_requests=1),),
+        groups={
+            "students": Allowance(requests_per_minute=2, concurrent_requests=8),
+            "staff": Allowance(requests_per_minute=3, concurrent_requests=4),
+            "others": Allowance(requests_per_minute=1000),
+        },
+    )
+    assert amounts(rules) == {"requests person": 3, "concurrent person": 8}
+    assert amounts(rules, person("eve@example.org")) == {
+        "requests person": 5,
+        "concurrent person": 1,
+    }
+
+
+def test_no_limit_is_the_most_generous_value():
+    rules = LimitRules(
+        groups={
+            "students": Allowance(requests_per_minute=2),
+            "staff": Allowance(requests_per_minute=0),
+        },
+    )
+    assert amounts(rules) == {}
+
+
+@pytest.mark.row("U-29")
+def test_a_rule_for_a_person_raises_the_limit_for_them_alone():
+    rules = LimitRules(
+        defaults=(Allowance(requests_per_minute=5, concurrent_requests=2),),
+        groups={"staff": Allowance(requests_per_minute=7)},
+        people={"Alice@Example.org": Allowance(requests_per_minute=500)},
+    )
+    assert amounts(rules) == {"requests person": 500, "concurrent person": 2}
+    assert amounts(rules, person("eve@example.org", "staff"))["requests person"] == 7
+
+
+def test_a_person_is_known_by_each_linked_identity():
+    linked = replace(person("alice@home.example"), linked=(ALICE.primary,))
+    rules = LimitRules(people={"alice@example.org": Allowance(requests_per_minute=500)})
+    assert amounts(rules, linked) == {"requests person": 500}
+
+
+def test_what_names_the_model_counts_before_what_does_not():
+    rules = LimitRules(
+        defaults=(
+            Allowance(
+                tokens_per_minute_per_model=100,
+                models={"a/b": ModelAllowance(tokens_per_minute=10, requests_per_minute=6)},
+            ),
+        ),
+        groups={"staff": Allowance(tokens_per_minute_per_model=1000)},
+        people={"bob@example.org": Allowance(models={"a/b": ModelAllowance(tokens_per_minute=20)})},
+    )
+    assert amounts(rules) == {"requests model": 6, "tokens model": 10}
+    assert amounts(rules, model="other") == {"tokens model": 1000}
+    assert amounts(rules, person("bob@example.org"))["tokens model"] == 20
+
+
+def test_a_person_without_a_key_has_no_limit_per_key():
+    rules = LimitRules(defaults=(Allowance(requests_per_minute_per_key=2),))
+    assert amounts(rules, person("eve@example.org")) == {}

@@ -24,7 +24,7 @@ from pathlib import Path
 import aiohttp
 import openai
 
-from lab import engine, preflight
+from lab import engine, more_models
 from lab.installing import environment, pip
 from lab.login import LoginFailed
 from lab.processes import ProcessFailed
@@ -65,7 +65,7 @@ class Busy(RuntimeError):
 def main(arguments: Sequence[str]) -> int:
     """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="./hotnode demo", description="The service, here.")
-    parser.add_argument("--exit", action="store_true", help="end after the answer")
+    parser.add_argument("--exit", action="store_true", help="end after the answers")
     options = parser.parse_args(arguments)
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
@@ -73,9 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with _only_one():
             # Not in the loop: there pip would run on after Ctrl-C.
-            for name, recipe in preflight.RECIPES.items():
-                home = environment.Environment(engine.ENGINES / name, recipe)
-                environment.ensure(home, partial(progress.say, "engine"))
+            chat = engine.Model.named(engine.CHAT).environment()
+            environment.ensure(chat, partial(progress.say, "engine"))
             return asyncio.run(_demo(progress, stay=not options.exit))
     except (
         ProcessFailed,
@@ -105,13 +104,26 @@ async def _demo(progress: Progress, *, stay: bool) -> int:
         progress.say("jobs", await jobs(running.gateway.url, token))
         answer = await asyncio.to_thread(ask, running.base_url, token, engine.MODEL_ID)
         _show(answer)
-        if stay and answer.right:
-            _invite(running)
-            await _until_cancelled()
-        else:
+        right = answer.right and await _more(progress, running, token, stay=stay)
+        if not stay or not right:
             progress.say("stop", STOPPING)
-    progress.say("stop", "done" if answer.right else "the answer was not right")
-    return 0 if answer.right else 1
+    progress.say("stop", "done" if right else "an answer was not right")
+    return 0 if right else 1
+
+
+async def _more(progress: Progress, running: Service, token: str, *, stay: bool) -> bool:
+    """Show further models, while the chat can be used; tell whether they were right, in the end."""
+    if stay:
+        _invite(running)
+    log = FOLDER.parent / "install-infinity.log"
+    async with more_models.more_models(FOLDER / "site", log, progress.say):
+        shown = await more_models.show(running.gateway.url, token)
+        print("", *(line for one in shown for line in one.lines), "", sep="\n", flush=True)
+        right = all(one.right for one in shown)
+        if stay and right:
+            _invite_further(running)
+            await _until_cancelled()
+    return right
 
 
 @asynccontextmanager
@@ -166,6 +178,24 @@ answer = client.chat.completions.create(
     model="{engine.MODEL_ID}", messages=[{{"role": "user", "content": "What is a login node?"}}])
 print(answer.choices[0].message.content)
 END
+
+  Ctrl-C stops everything. More models are on their way.
+""",
+        flush=True,
+    )
+
+
+def _invite_further(running: Service) -> None:
+    token = running.folder / "token"
+    base = f"{running.gateway.url}/v1"
+    sound = more_models.write_sound(running.folder)
+    print(
+        f"""  Everything is up. Below /v1 the gateway finds the cluster by itself:
+
+curl -s {base}/models -H "Authorization: Bearer $({token})"
+
+curl -s {base}/audio/transcriptions -H "Authorization: Bearer $({token})" \\
+    -F model={engine.Model.named(more_models.LISTENER).id} -F file=@{sound}
 
   Ctrl-C stops everything.
 """,

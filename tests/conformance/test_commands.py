@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ QUESTION = "What is the capital of Norway?"
 
 async def curl(runs: Runs, url: str, *arguments: str, key: str | None = None) -> str:
     """Run curl as the documentation shows it."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl not found. On Debian: apt-get install curl")
     token = f"Authorization: Bearer {key or runs.offer['key']}"
     return await run(["curl", "-sS", "-H", token, *arguments, url], home=runs.home)
 

@@ -107,7 +107,7 @@ async def _read(response: aiohttp.ClientResponse, count: Count) -> Image:
 def _hang_up(response: aiohttp.ClientResponse) -> None:
     """End a connection over which more may come.
 
-    Closing it politely would mean to read on until the host has had enough: TLS wants that.
+    A polite end of TLS waits half a minute for the host's own good-bye, which need not come.
     """
     if response.connection is not None and response.connection.transport is not None:
         response.connection.transport.abort()

@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         ("localhost", "127.0.0.1", "[::1]"),
         description="Host headers to accept, comma-separated.",
     )
+    contact: str = Field(
+        "",
+        max_length=200,
+        description="Where people reach the operators, as an address or a URL: shown with errors "
+        "that only they can help with, and on the API's page.",
+    )
     state_dir: Path = Field(
         description="Directory of the gateway's own files. Created if absent, for us alone."
     )

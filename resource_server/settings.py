@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 DEBUG = False
+#: Ours: where people reach the operators.
+CONTACT = ""
 INSTALLED_APPS = ["ninja", "resource_server.store"]
 MIDDLEWARE: list[str] = []
 ROOT_URLCONF = "resource_server.urls"

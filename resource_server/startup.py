@@ -104,6 +104,7 @@ def configure_django(settings: Settings, role: Role = Role.ALL) -> None:
     values |= {
         "SECRET_KEY": settings.read_secret_key(),
         "ALLOWED_HOSTS": list(settings.allowed_hosts),
+        "CONTACT": settings.contact,
         "DATABASES": {"default": connection_settings(settings, role)},
     }
     django_settings.configure(**values)

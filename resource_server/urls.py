@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import ninja
+from django.conf import settings
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import path
@@ -17,6 +18,7 @@ from resource_server.api import alcf, errors, health, inference, metrics, models
 from resource_server.api.auth import BearerToken
 from resource_server.api.bases import MOUNTS
 
+DESCRIPTION = "Open models on supercomputers, behind the OpenAI API."
 #: The page under /docs must work where the internet cannot be reached, so its files are ours.
 DOCUMENTATION = Path(ninja.__file__).parent / "static" / "ninja"
 DOCUMENTATION_FILES = frozenset(path.name for path in DOCUMENTATION.iterdir())
@@ -27,7 +29,7 @@ def make_api() -> NinjaAPI:
     api = NinjaAPI(
         title="Hotnode",
         version=version("hotnode"),
-        description="Open models on supercomputers, behind the OpenAI API.",
+        description=DESCRIPTION + (f" Contact: {settings.CONTACT}" if settings.CONTACT else ""),
         auth=BearerToken(),
         docs_url="/docs",
         openapi_url="/openapi.json",

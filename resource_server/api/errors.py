@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import ValidationError
@@ -30,6 +31,14 @@ RENDERINGS: tuple[tuple[type[errors.HotnodeError], int, str], ...] = (
 )
 
 
+#: What only the operators can help with, if anybody can: another model, access, more of it.
+FOR_OPERATORS = (
+    errors.Forbidden,
+    errors.ModelNotFound,
+    errors.RateLimited,
+    errors.UpstreamError,
+    refusals.InternalError,
+)
 #: Anthropic's words for statuses; others are `api_error`.
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -49,12 +58,11 @@ _ANTHROPIC_ROUTES = ("/v1/messages", "/v1/messages/count_tokens")
 def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
     """Return the response for one of our errors, in the dialect of the route at `path`."""
     status, kind = rendering_of(type(error))
+    message = _with_contact(error)
     if path.endswith(_ANTHROPIC_ROUTES):
-        response = _anthropic_envelope(status, error)
+        response = _anthropic_envelope(status, message=message, code=error.code)
     else:
-        response = envelope(
-            status, kind=kind, message=error.message, code=error.code, param=error.param
-        )
+        response = envelope(status, kind=kind, message=message, code=error.code, param=error.param)
     if status == 401:  # noqa: PLR2004 - the status is the reason for the header
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.UpstreamError):
@@ -73,6 +81,13 @@ def rendering_of(kind: type[errors.HotnodeError]) -> tuple[int, str]:
     return next((status, word) for cls, status, word in RENDERINGS if issubclass(kind, cls))
 
 
+def _with_contact(error: errors.HotnodeError) -> str:
+    """Return an error's message, and whom to ask where that may help."""
+    if settings.CONTACT and isinstance(error, FOR_OPERATORS):
+        return f"{error.message} Contact: {settings.CONTACT}"
+    return error.message
+
+
 def envelope(
     status: int, *, kind: str, message: str, code: str, param: str | None = None
 ) -> HttpResponse:
@@ -81,12 +96,9 @@ def envelope(
     return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
 
 
-def _anthropic_envelope(status: int, error: errors.HotnodeError) -> HttpResponse:
+def _anthropic_envelope(status: int, *, message: str, code: str) -> HttpResponse:
     kind = ANTHROPIC_TYPES.get(status, "api_error")
-    body = {
-        "type": "error",
-        "error": {"type": kind, "message": error.message, "code": error.code},
-    }
+    body = {"type": "error", "error": {"type": kind, "message": message, "code": code}}
     return HttpResponse(msgspec.json.encode(body), status=status, content_type="application/json")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from resource_server.domain import errors, routing
-from resource_server.domain.catalog import Catalog, Modality, NamedModel
+from resource_server.domain.catalog import Catalog, NamedModel
 from resource_server.domain.identity import Person
 from resource_server.domain.inference import (
     InferenceAnswer,
@@ -86,7 +86,7 @@ class Completions:
         preparation.require_whole_answer(choice, request.body)
         async with self._limits.admitted(person, model, request_id=request.request_id) as admission:
             body = preparation.under_its_id(request.body, choice.named)
-            if Modality.IMAGE in model.modalities:
+            if model.modalities:
                 body = await self._images.inlined(body)
             admitted = _Admitted(
                 request=request, named=choice.named, body=body, admission=admission

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from urllib.parse import quote
 
@@ -20,7 +21,7 @@ GROUP = "94090000-0000-4000-8000-000000000003"
 CATALOG = Catalog(
     [cluster()],
     [
-        model("open/chat"),
+        replace(model("open/chat"), recommended={"temperature": 0.6}),
         model("private/chat", access=members(GROUP)),
         model(
             "open/embedder",
@@ -66,7 +67,7 @@ def test_every_inference_route_has_a_url():
     assert {route.path for route in ROUTES} == INFERENCE_ROUTES
 
 
-@pytest.mark.row("A-33", "A-37", "L-7", "U-1", "U-9")
+@pytest.mark.row("A-8", "A-33", "A-37", "L-7", "U-1", "U-9")
 @pytest.mark.parametrize("base", BASES)
 async def test_a_chat_is_served_below_every_base(service, base):
     status, headers, content = await ask(service, f"{base}/chat/completions")
@@ -235,3 +236,37 @@ async def test_a_cluster_s_models_are_a_bare_list(service):
 async def test_everybody_may_ask_which_open_clusters_are_in_service(service):
     async with service.client.get("/resource_server/status") as response:
         assert await response.json() == {"local": True}
+
+
+@pytest.mark.row("C-34")
+async def test_a_model_s_flags_are_listed(service):
+    async with service.client.get("/v1/models/open/chat", headers=service.headers("alice")) as r:
+        assert (await r.json())["flags"] == ["T"]
+
+
+@pytest.mark.row("U-8", "C-37")
+async def test_families_of_models_are_served_beside_each_other(service):
+    routes = {"open/chat": "chat/completions", "open/thinker": "responses"}
+    routes |= {"open/embedder": "embeddings", "open/listener": "audio/transcriptions"}
+    for name, route in routes.items():
+        plain = b'{"model": "%s", "input": "x"}' % name.encode()
+        body = form(b"x", name) if route.startswith("audio") else plain
+        status, _, _ = await ask(service, f"/v1/{route}", body)
+        assert status == 200
+    assert [asked.model for asked in service.backend.asked] == list(routes)
+
+
+@pytest.mark.row("U-27")
+async def test_what_a_model_s_makers_advise_is_shown_and_not_applied(service):
+    async with service.client.get("/v1/models/open/chat", headers=service.headers("alice")) as r:
+        assert (await r.json())["recommended_parameters"] == {"temperature": 0.6}
+    await ask(service, "/v1/chat/completions")
+    assert b"temperature" not in service.backend.asked[0].body
+
+
+@pytest.mark.row("U-24")
+async def test_a_vector_of_4096_numbers_arrives(service):
+    vector = [n / 4096 for n in range(4096)]
+    body = {"model": "open/embedder", "data": [{"index": 0, "embedding": vector}]}
+    _, _, content = await ask(service, "/v1/embeddings", json.dumps(body).encode())
+    assert json.loads(content)["data"][0]["embedding"] == vector

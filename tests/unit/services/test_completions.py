@@ -251,8 +251,12 @@ async def test_an_engine_s_error_is_not_tried_elsewhere():
     assert backend.clusters == ["x"]
 
 
-@pytest.mark.parametrize(("modalities", "marked"), [((), False), ((Modality.IMAGE,), True)])
-async def test_images_are_looked_for_if_the_model_takes_some(backend, modalities, marked):
+@pytest.mark.parametrize(
+    ("modalities", "marked"), [((), False), ((Modality.IMAGE,), True), ((Modality.AUDIO,), True)]
+)
+async def test_addresses_are_looked_for_if_the_model_takes_more_than_text(
+    backend, modalities, marked
+):
     service = completions(backend, [cluster()], [model(modalities=modalities)])
     await service.complete(ALICE, REQUEST)
     assert ("marked" in json.loads(backend.asked[0].body)) is marked

@@ -2,8 +2,8 @@
 #   docker build -f docker/gateway.Dockerfile -t hotnode-gateway .
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
-COPY requirements/gateway.txt requirements/gateway.txt
-# What the lock names, byte for byte, and nothing else.
+COPY requirements/gateway.txt requirements/build.txt requirements/
+# What the locks name, byte for byte. Pin the base image by its digest in your own registry.
 RUN python -m venv /opt/hotnode && \
     /opt/hotnode/bin/pip install --no-cache-dir --require-hashes -r requirements/gateway.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -13,7 +13,7 @@ COPY auth_helper auth_helper
 COPY endpoint_configs/templates endpoint_configs/templates
 COPY endpoint_configs/engines endpoint_configs/engines
 RUN python -m venv /opt/build && \
-    /opt/build/bin/pip install --no-cache-dir "setuptools>=78" && \
+    /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt && \
     /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . && \
     /opt/hotnode/bin/pip install --no-cache-dir --no-deps /wheel/*.whl
 

@@ -3,7 +3,7 @@
 #   docker build -f docker/site.Dockerfile -t hotnode-site .
 FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
-COPY requirements/cluster.txt requirements/cluster.txt
+COPY requirements/cluster.txt requirements/build.txt requirements/
 RUN python -m venv /opt/hotnode && \
     /opt/hotnode/bin/pip install --no-cache-dir --require-hashes -r requirements/cluster.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -13,7 +13,7 @@ COPY auth_helper auth_helper
 COPY endpoint_configs/templates endpoint_configs/templates
 COPY endpoint_configs/engines endpoint_configs/engines
 RUN python -m venv /opt/build && \
-    /opt/build/bin/pip install --no-cache-dir "setuptools>=78" && \
+    /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt && \
     /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheel . && \
     /opt/hotnode/bin/pip install --no-cache-dir --no-deps /wheel/*.whl
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from resource_server.api.body import Uploads
+from resource_server.api.auth import admit
+from resource_server.api.body import Bodies, Uploads
 from resource_server.api.errors import error_response
 from resource_server.api.exchange import Receive, Send
 from resource_server.api.handler import LeanHandler
@@ -29,9 +30,12 @@ class FrontDoor:
     ) -> None:
         self._open_gateway = open_gateway
         self._http = LeanHandler(
-            max_body_bytes=max_body_bytes,
-            uploads=Uploads(paths=UPLOADS, max_bytes=max_upload_bytes),
+            bodies=Bodies(
+                max_bytes=max_body_bytes,
+                uploads=Uploads(paths=UPLOADS, max_bytes=max_upload_bytes),
+            ),
             error_response=error_response,
+            admit=admit,
         )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -114,5 +114,7 @@ def _headers(exchange: Exchange, response: HttpResponseBase) -> Headers:
         (b"Set-Cookie", cookie.output(header="").strip().encode("ascii"))
         for cookie in response.cookies.values()
     ]
-    headers.append((b"x-request-id", exchange.request_id.encode("ascii")))
+    request_id = exchange.request_id.encode("ascii")
+    # The second name is that of Anthropic's clients.
+    headers += [(b"x-request-id", request_id), (b"request-id", request_id)]
     return headers

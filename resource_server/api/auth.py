@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 from typing_extensions import override
 
 from resource_server.api.context import gateway_of
+from resource_server.api.request import LeanRequest
 from resource_server.domain import errors
 from resource_server.domain.identity import Person
 
@@ -23,12 +26,23 @@ def bearer_token(request: HttpRequest) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+async def admit(request: LeanRequest) -> None:
+    """Raise an error unless the sender of a body has a token that is good here.
+
+    No route without a token takes a body; reading those of strangers would let them fill the
+    room that there is for bodies.
+    """
+    request.person = await BearerToken()(request)
+
+
 class BearerToken(HttpBearer):
     """Turns the header `Authorization`, or `x-api-key`, into a `Person`."""
 
     @override
     async def __call__(self, request: HttpRequest) -> Person:
         """Return the token's holder, or raise `Unauthenticated` or `Forbidden`."""
+        if (person := getattr(request, "person", None)) is not None:
+            return cast("Person", person)
         # Clients of Anthropic's API send the token in a header of its own.
         token = bearer_token(request) or request.META.get("HTTP_X_API_KEY", "").strip()
         if not token:

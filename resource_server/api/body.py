@@ -138,6 +138,14 @@ async def _collect(exchange: Exchange, first: bytes, share: _Share) -> IO[bytes]
         return file
 
 
+def has_body(exchange: Exchange) -> bool:
+    """Tell whether a request says that a body follows."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in exchange.scope["headers"]
+    )
+
+
 def _declared_length(exchange: Exchange) -> int:
     """Return the header `Content-Length`, or 0 for a body that comes in chunks or not at all."""
     for name, value in exchange.scope["headers"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 from django.conf import settings
@@ -11,6 +12,7 @@ from ninja import NinjaAPI
 from ninja.errors import ValidationError
 
 from resource_server.api import refusals
+from resource_server.api.bases import MOUNTS
 from resource_server.api.rate_limit_headers import rate_limit_headers
 from resource_server.domain import errors
 
@@ -51,15 +53,19 @@ ANTHROPIC_TYPES = {
 }
 #: What older openai SDKs wait for at the most, in seconds.
 LONGEST_WAIT_OF_CLIENTS_S = 60.0
-#: Below which routes clients read Anthropic's envelope.
-_ANTHROPIC_ROUTES = ("/v1/messages", "/v1/messages/count_tokens")
+#: Where clients read Anthropic's envelope: below each base URL, and nowhere else.
+_ANTHROPIC = re.compile(
+    "|".join(
+        re.sub(r"\{\w+\}", "[^/]+", mount.path) + "/messages(/count_tokens)?" for mount in MOUNTS
+    )
+)
 
 
 def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
     """Return the response for one of our errors, in the dialect of the route at `path`."""
     status, kind = rendering_of(type(error))
     message = _with_contact(error)
-    if path.endswith(_ANTHROPIC_ROUTES):
+    if _ANTHROPIC.fullmatch(path):
         response = _anthropic_envelope(status, message=message, code=error.code)
     else:
         response = envelope(status, kind=kind, message=message, code=error.code, param=error.param)

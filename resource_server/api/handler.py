@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing, suppress
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from resource_server.api import refusals
 from resource_server.api.answer import EngineResponse, send_answer
-from resource_server.api.body import ALL_BODIES_BYTES, BODY_TIMEOUT_S, Bodies, Uploads
+from resource_server.api.body import Bodies, has_body
 from resource_server.api.exchange import Exchange, Receive, Send
 from resource_server.api.probes import is_probe
 from resource_server.api.request import LeanRequest
@@ -50,6 +50,7 @@ class LeanHandler(ASGIHandler):
     - A client that leaves cancels the view; the response's stream is closed in the same task.
     - The header `Host` is always checked (see `is_probe` for the exception), and before the body
       is read; so is whether there is such a URL.
+    - Whoever sends a body is looked at by `admit` before it is read.
     - A body has a limit, has to keep arriving, and has to be here in the end; all bodies together
       have a limit too (see `Bodies`).
     - A server that stops answers the requests that it cuts short with 503.
@@ -64,21 +65,15 @@ class LeanHandler(ASGIHandler):
     def __init__(
         self,
         *,
-        max_body_bytes: int,
+        bodies: Bodies,
         error_response: Callable[[errors.HotnodeError, str], HttpResponse],
-        uploads: Uploads = Uploads(),  # noqa: B008 - it never changes
+        admit: Callable[[LeanRequest], Awaitable[None]] | None = None,
         stall_timeout_s: float = STALL_TIMEOUT_S,
-        body_timeout_s: float = BODY_TIMEOUT_S,
-        all_bodies_bytes: int = ALL_BODIES_BYTES,
     ) -> None:
         super().__init__()
-        self._bodies = Bodies(
-            max_bytes=max_body_bytes,
-            uploads=uploads,
-            timeout_s=body_timeout_s,
-            all_bytes=all_bodies_bytes,
-        )
+        self._bodies = bodies
         self._error_response = error_response
+        self._admit = admit
         self._stall_timeout_s = stall_timeout_s
         self._views: dict[Callable[..., Any], AsyncView] = {}
         self._admitted: set[tuple[str | None, str | None]] = set()
@@ -165,6 +160,8 @@ class LeanHandler(ASGIHandler):
             if not self._may_have_view(request):
                 await self._answer(exchange, request)
                 return
+            if self._admit is not None and has_body(exchange):
+                await self._admit(request)
             async with self._bodies.read(exchange) as body:
                 request.take_body(body)
                 await self._answer(exchange, request)

@@ -10,6 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 from django.core.handlers.asgi import ASGIRequest
 
 from resource_server.api.exchange import Exchange
+from resource_server.domain.identity import Person
 
 _IN_META = {"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"}
 
@@ -31,6 +32,8 @@ class LeanRequest(ASGIRequest):
         self.request_id = exchange.request_id
         self.received_at = exchange.received_at
         self.log_fields = exchange.log_fields
+        #: Whose request it is, once that is known.
+        self.person: Person | None = None
         self.observed = exchange.observed
 
     def take_body(self, body: IO[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -56,6 +57,12 @@ class _Admitted:
     named: NamedModel
     body: RequestBody
     admission: Admission
+    #: When it was let in, by the monotonic clock.
+    began_at: float
+
+    def left_s(self, patience_s: float) -> float:
+        """Return what is left of a patience that began with the request."""
+        return patience_s - (time.monotonic() - self.began_at)
 
 
 class Completions:
@@ -80,6 +87,7 @@ class Completions:
 
     async def complete(self, person: Person, request: CompletionRequest) -> Completion:
         """Return the engine's answer for a person, or raise a `HotnodeError`."""
+        began_at = time.monotonic()
         choice = routing.choose(self._catalog(), person, request.base, request.body.model)
         model = choice.named.model
         preparation.require_route(model, request.route)
@@ -89,7 +97,11 @@ class Completions:
             if model.modalities:
                 body = await self._images.inlined(body)
             admitted = _Admitted(
-                request=request, named=choice.named, body=body, admission=admission
+                request=request,
+                named=choice.named,
+                body=body,
+                admission=admission,
+                began_at=began_at,
             )
             destination, answer = await self._carry(admitted, choice.destinations)
             usage = self._read_usage(answer)
@@ -105,13 +117,16 @@ class Completions:
     async def _carry(
         self, admitted: _Admitted, destinations: tuple[Destination, ...]
     ) -> tuple[Destination, InferenceAnswer]:
-        """Try one place after the other, as long as a failure says that nothing ran."""
+        """Try one place after the other, as long as a failure says that nothing ran.
+
+        All of them together have the patience that one would have.
+        """
         *others, last = destinations
         for destination in others:
             try:
                 return destination, await self._ask(admitted, destination)
             except errors.UpstreamError as error:
-                if error.retry_after_s is None:
+                if error.retry_after_s is None or _patience_s(admitted, last) <= 0:
                     raise
         return last, await self._ask(admitted, last)
 
@@ -124,7 +139,10 @@ class Completions:
 
     async def _ask_there(self, admitted: _Admitted, destination: Destination) -> InferenceAnswer:
         preparation.require_open(destination.cluster)
-        preparation.require_fields(admitted.body, admitted.request.route, destination.framework)
+        # What the caller sent; an alias's own parameters are the operators' choice.
+        preparation.require_fields(
+            admitted.request.body, admitted.request.route, destination.framework
+        )
         try:
             answer = await self._backend.infer(
                 destination.cluster,
@@ -136,10 +154,7 @@ class Completions:
             admitted.admission.outlive()
             raise
         if answer.status in ENGINE_REFUSES_US:
-            raise errors.BackendUnavailable(
-                f"The engine of '{admitted.named.model.id}' refused the site's own key. "
-                "The operators must act."
-            )
+            raise _site_key_refused(admitted.named, answer)
         return answer
 
     def _late(self, admitted: _Admitted, destination: Destination) -> Late:
@@ -172,6 +187,18 @@ def _late_answer(
     )
 
 
+def _patience_s(admitted: _Admitted, destination: Destination) -> float:
+    return admitted.left_s(destination.cluster.request_timeout_s)
+
+
+def _site_key_refused(named: NamedModel, answer: InferenceAnswer) -> errors.BackendUnavailable:
+    error = errors.BackendUnavailable(
+        f"The engine of '{named.model.id}' refused the site's own key. The operators must act."
+    )
+    error.task_id = answer.task_id
+    return error
+
+
 def _outgoing(admitted: _Admitted, destination: Destination) -> InferenceRequest:
     request, body = admitted.request, admitted.body
     return InferenceRequest(
@@ -180,6 +207,6 @@ def _outgoing(admitted: _Admitted, destination: Destination) -> InferenceRequest
         model=admitted.named.model.id,
         path=f"/v1/{request.route}",
         body=body.content,
-        timeout_s=destination.cluster.request_timeout_s,
+        timeout_s=_patience_s(admitted, destination),
         headers={**request.headers, "content-type": body.content_type},
     )

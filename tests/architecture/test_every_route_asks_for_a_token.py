@@ -35,6 +35,7 @@ class ProviderThatIsAway:
 
 @pytest.fixture
 async def client():
+    from resource_server.api.body import Bodies
     from resource_server.api.errors import error_response
     from resource_server.api.handler import LeanHandler
 
@@ -45,7 +46,7 @@ async def client():
         ProviderThatIsAway(),
     )
     await gateway.catalog.start()
-    handler = LeanHandler(max_body_bytes=1000, error_response=error_response)
+    handler = LeanHandler(bodies=Bodies(max_bytes=1000), error_response=error_response)
 
     async def application(scope, receive, send):
         scope["state"] = {"gateway": gateway}

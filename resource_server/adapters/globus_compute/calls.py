@@ -63,6 +63,8 @@ class Call:
     result: asyncio.Future[TaskResult] = field(default_factory=asyncio.Future)
     submitted_at: float | None = None
     task_id: str | None = None
+    #: Its caller has left: it is not sent again, whatever became of its submission.
+    deserted: bool = False
     #: When the first of its submissions failed without effect.
     failed_at: float | None = None
     #: Its submission was refused with the task group in use; the next one asks for a new group.

@@ -144,6 +144,7 @@ class TaskChannel:
             self._lanes.add(call)
             finished = await self._finished(call, cluster)
         except asyncio.CancelledError:
+            call.deserted = True
             if late is not None and call.sent:
                 self._deserted.start(self._wait_for_nobody(call, cluster, late))
             else:

@@ -124,7 +124,9 @@ class Submitter:
     def _queue_again(self, lane: Lane, calls: Sequence[Call]) -> None:
         for call in calls:
             call.submitted_at = None
-        self._lanes.put_back(lane, calls)
+            if call.deserted:
+                call.fail(errors.BackendUnavailable(_DESERTED))
+        self._lanes.put_back(lane, [call for call in calls if not call.deserted])
 
     def _log(self, batch: Batch, failure: CallFailed) -> None:
         write = log.error if failure.fate is Fate.REFUSED else log.warning
@@ -166,6 +168,7 @@ def _fail(calls: Iterable[Call], problem: str) -> None:
         call.fail(error if problem == _REFUSED else about_task(error, call.task_id))
 
 
+_DESERTED = "The caller left before Globus Compute took the request."
 _UNREACHABLE = "Globus Compute cannot be reached. Try again later."
 _REFUSED = (
     "Globus Compute refused this cluster's requests. The operators must act; "

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from resource_server.api.body import Bodies
 from resource_server.api.errors import error_response
 from resource_server.api.handler import LeanHandler
 from tests.support.raw_client import RawClient
@@ -90,10 +91,9 @@ async def front(
     log = Log()
     with capture_logs([log]):
         handler = LeanHandler(
-            max_body_bytes=MAX_BODY_BYTES,
+            bodies=Bodies(max_bytes=MAX_BODY_BYTES, **limits),
             error_response=error_response,
             stall_timeout_s=stall_timeout_s,
-            **limits,
         )
         async with (
             served(handler) as port,

@@ -81,7 +81,7 @@ async def test_a_client_that_leaves_while_it_sends_reaches_no_view(front, caplog
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-@pytest.mark.parametrize("limits", [{"body_timeout_s": 0.2}])
+@pytest.mark.parametrize("limits", [{"timeout_s": 0.2}])
 async def test_a_body_that_trickles_is_given_up_in_the_end(limits, front):
     async with await front.connect() as client:
         await client.send("POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 10", b"half")
@@ -107,7 +107,7 @@ async def test_nobody_reads_a_body_for_another_host(front):
         assert (await client.response())[0] == 400
 
 
-@pytest.mark.parametrize("limits", [{"all_bodies_bytes": 1000}])
+@pytest.mark.parametrize("limits", [{"all_bytes": 1000}])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_all_bodies_together_have_a_limit(limits, front, views, chunked):
     first = asyncio.create_task(front.client.post("wait", data=bytes(900)))
@@ -127,7 +127,7 @@ async def test_all_bodies_together_have_a_limit(limits, front, views, chunked):
             assert response.status == 200
 
 
-@pytest.mark.parametrize("limits", [{"all_bodies_bytes": 1000}])
+@pytest.mark.parametrize("limits", [{"all_bytes": 1000}])
 async def test_a_declared_length_takes_nothing_from_others(limits, front):
     async with await front.connect() as client:
         await client.send("POST /echo HTTP/1.1\nHost: localhost\nContent-Length: 1000", b"x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from resource_server.adapters.globus_compute import GlobusComputeBackend
 from resource_server.domain import errors
@@ -148,3 +149,28 @@ async def test_a_gateway_that_stops_tells_that_nothing_is_known(service: Compute
             await asking
         await asyncio.sleep(0)  # The call that was left is seen through in a task of its own.
     assert await asyncio.wait_for(told.get(), 10) is None
+
+
+async def test_who_leaves_while_the_service_refuses_is_not_sent_again(
+    service: ComputeDouble,
+) -> None:
+    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    released = asyncio.Event()
+
+    async def throttle(_: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.json_response({"code": 429, "reason": "slow down"}, status=429)
+
+    service.script.append(throttle)
+    async with GlobusComputeBackend(service.clients, addresses=service.addresses) as backend:
+        asking = asyncio.create_task(
+            backend.infer(service.cluster(), request(1), late=told.put_nowait)
+        )
+        await service.submitted(1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        released.set()
+        assert await asyncio.wait_for(told.get(), 10) is None
+        assert backend.probe()[0].queued == 0
+    assert service.tasks == {}

@@ -34,9 +34,7 @@ def test_what_operators_can_help_with_says_where_they_are(
 
 
 @pytest.mark.parametrize("error", [errors.InvalidRequest(), errors.Unauthenticated()])
-def test_the_caller_s_own_mistakes_bother_nobody(
-    settings: Any, error: errors.HotnodeError
-) -> None:
+def test_the_caller_s_own_mistakes_bother_nobody(settings: Any, error: errors.HotnodeError) -> None:
     settings.CONTACT = CONTACT
     assert CONTACT not in error_response(error).content.decode()
 

@@ -90,3 +90,19 @@ def test_a_login_that_is_needed_is_described_beside_either_envelope(path):
 def test_what_is_not_needed_of_a_login_is_left_out():
     body = json.loads(error_response(errors.ReauthenticationRequired("Again.")).content)
     assert body["authorization_parameters"] == {"session_message": "Again.", "prompt": "login"}
+
+
+@pytest.mark.parametrize(
+    ("path", "anthropic_s"),
+    [
+        ("/v1/messages", True),
+        ("/p/OPEN-30-1/openai/v1/messages/count_tokens", True),
+        ("/resource_server/local/vllm/v1/messages", True),
+        ("/v1/models/open/chat/v1/messages", False),
+        ("/v1/chat/completions", False),
+        ("", False),
+    ],
+)
+def test_anthropic_s_envelope_is_for_its_routes_alone(path, anthropic_s):
+    said = json.loads(error_response(errors.ModelNotFound(), path).content)
+    assert ("type" in said) is anthropic_s

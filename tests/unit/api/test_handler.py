@@ -155,7 +155,7 @@ def log():
 
 @pytest.fixture
 def handler(log):
-    return LeanHandler(max_body_bytes=10, error_response=error_response)
+    return LeanHandler(bodies=Bodies(max_bytes=10), error_response=error_response)
 
 
 async def test_a_server_that_stops_cancels_the_request(one_view, handler, log):
@@ -245,7 +245,9 @@ async def test_a_server_that_stops_is_heard_although_the_client_left(one_view, h
 
 async def test_nothing_watches_a_request_that_is_over(one_view, log):
     handler = LeanHandler(
-        max_body_bytes=10, error_response=error_response, stall_timeout_s=WATCH_AFTER_S / 10
+        bodies=Bodies(max_bytes=10),
+        error_response=error_response,
+        stall_timeout_s=WATCH_AFTER_S / 10,
     )
     one_view.release.set()
     server = ServerSide()
@@ -326,7 +328,7 @@ async def test_a_root_path_is_no_part_of_the_route(one_view, handler):
 async def test_a_middleware_may_choose_another_urlconf_for_its_request_alone(settings, log):
     settings.ROOT_URLCONF = UsualUrls
     settings.MIDDLEWARE = [f"{__name__}.choose_urlconf"]
-    handler = LeanHandler(max_body_bytes=10, error_response=error_response)
+    handler = LeanHandler(bodies=Bodies(max_bytes=10), error_response=error_response)
     for path_, expected in {"/below/": "ours", "/": "usual"}.items():
         server = ServerSide(path=path_)
         await handler(server.scope, server.receive, server.send)

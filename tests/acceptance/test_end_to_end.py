@@ -18,14 +18,16 @@ import aiohttp
 import openai
 import pytest
 import pytest_asyncio
+import yaml
 
+from lab import tones
 from lab.engine import CONFIGS, Model
 from lab.login import HELPER
 from lab.question import ask, read_server_timing
 from lab.service import Service, service
 from tests.support.engine import MODEL, RunningEngine
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
 
 ALICE, BOB, EVE = "alice@example.org", "bob@example.org", "eve@evil.example"
 PRIVATE_GROUP = "94090000-0000-4000-8000-000000000003"
@@ -33,8 +35,15 @@ PRIVATE_GROUP = "94090000-0000-4000-8000-000000000003"
 ABSENT_MODEL = "hotnode/absent"
 PRIVATE_MODEL = "hotnode/private"
 #: The catalog's own.
-TINY = [Model.named(file.stem) for file in (CONFIGS / "models").glob("*.yaml")]
-TINY_MODELS = {model.id for model in TINY}
+TINY = [
+    model
+    for file in (CONFIGS / "models").glob("*.yaml")
+    if (model := Model.named(file.stem)).framework == "vllm"
+]
+#: Their ids, and the further names that their files give them.
+TINY_NAMES = {model.id for model in TINY}.union(
+    *(yaml.safe_load(model.file.read_text()).get("aliases", {}) for model in TINY)
+)
 TIMEOUT_S = 60.0
 
 
@@ -84,7 +93,7 @@ async def running(
         (models / "private.yaml").write_text(model_file(PRIVATE_MODEL, private))
         tokens = {person: await whole.token_of(person) for person in (EVE, BOB, ALICE)}
         running = Running(service=whole, tokens=tokens)
-        await until_listed(running, BOB, TINY_MODELS | {ABSENT_MODEL, PRIVATE_MODEL})
+        await until_listed(running, BOB, TINY_NAMES | {ABSENT_MODEL, PRIVATE_MODEL})
         yield running
 
 
@@ -212,7 +221,7 @@ async def test_list_endpoints_differ_by_person(running):
         async with running.session(person) as session, session.get(url) as response:
             clusters = (await response.json())["clusters"]
             seen[person] = set(clusters["local"]["frameworks"]["vllm"]["models"])
-    public = {model.id for model in TINY if model.framework == "vllm"} | {ABSENT_MODEL}
+    public = {model.id for model in TINY} | {ABSENT_MODEL}
     assert seen == {ALICE: public, BOB: public | {PRIVATE_MODEL}}
 
 
@@ -292,9 +301,47 @@ async def test_the_helper_s_token_opens_the_gateway(running):
 async def test_a_changed_catalog_serves_without_a_restart(running):
     path = running.service.gateway.catalog / "models" / "new.yaml"
     path.write_text(model_file("hotnode/new"))
-    everything = TINY_MODELS | {ABSENT_MODEL}
+    everything = TINY_NAMES | {ABSENT_MODEL}
     try:
         await until_listed(running, ALICE, everything | {"hotnode/new"})
     finally:
         path.unlink()
     await until_listed(running, ALICE, everything)
+
+
+@pytest.mark.row("A-38", "U-23", "C-25")
+async def test_infinity_s_embeddings_come_through_globus_compute(running, embedding_engine):
+    base = f"{running.service.gateway.url}/v1"
+    async with openai.AsyncOpenAI(base_url=base, api_key=running.tokens[ALICE]) as client:
+        answer = await client.embeddings.with_raw_response.create(
+            model=embedding_engine.model, input=["one text", "another"]
+        )
+    assert uuid.UUID(answer.headers["x-hotnode-globus-task-id"])
+    assert answer.headers["x-hotnode-cluster"] == "local"
+    assert [len(entry.embedding) for entry in answer.parse().data] == [384, 384]
+
+
+@pytest.mark.row("U-18", "U-21")
+async def test_a_sound_is_written_down_through_globus_compute(running, whisper_engine):
+    base = f"{running.service.gateway.url}/openai/v1"
+    async with openai.AsyncOpenAI(base_url=base, api_key=running.tokens[ALICE]) as client:
+        answer = await client.audio.transcriptions.create(
+            model=whisper_engine.model, file=("keys.wav", tones.wav("458073")), language="en"
+        )
+    assert answer.text.strip() == "four five eight zero seven three"
+
+
+@pytest.mark.row("U-6", "U-7")
+async def test_a_short_name_thinks_as_its_file_says(running):
+    async with running.openai() as client:
+        answers = [
+            await client.chat.completions.create(
+                model=name,
+                messages=[{"role": "user", "content": "What is the capital of Norway?"}],
+                temperature=0,
+            )
+            for name in ("tiny-chat", "tiny-chat-thinking")
+        ]
+    thoughts = [answer.choices[0].message.model_extra.get("reasoning") for answer in answers]
+    assert not thoughts[0]
+    assert thoughts[1]

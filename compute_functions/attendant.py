@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 
-from compute_functions import errors, loopback_port
+from compute_functions import errors
 from compute_functions.contract import InstanceState
-from compute_functions.engine_client import Call, Engine
+from compute_functions.engine_client import Engine
 from compute_functions.engine_config import EngineConfig
+from compute_functions.engine_probe import EngineProbe
 from compute_functions.engine_process import EngineProcess
 from compute_functions.instances import Registration
 from compute_functions.site import SiteDirectory
@@ -19,13 +21,10 @@ from compute_functions.site import SiteDirectory
 log = logging.getLogger("hotnode.launcher")
 
 START_PROBE_EVERY_S = 0.5
-#: A busy engine's health route may be slow; three times in a row is dead (seconds, probes).
-HEALTH_TIMEOUT_S = 10.0
+#: A busy engine's health route may be slow; so many failures in a row are a dead one.
 HEALTH_FAILURES = 3
-#: With the health probe before it this must stay well below the age of a stale registration (s).
-PROBE_TIMEOUT_S = 20.0
-_PROBE_ANSWER_LIMIT = 1_000_000
-OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
+#: An engine that was never ready has nothing to finish, and may be deaf while it loads (seconds).
+UNREADY_GRACE_S = 5.0
 
 
 class Attendant:
@@ -43,22 +42,37 @@ class Attendant:
         self._config = config
         self._registration = registration
         self._engine = engine
+        self._was_ready = False
+
+    @property
+    def grace_s(self) -> float:
+        """How long the engine may take to end (seconds)."""
+        grace_s = self._config.stop_grace_s
+        return grace_s if self._was_ready else min(grace_s, UNREADY_GRACE_S)
 
     def move(self, state: InstanceState, detail: str = "") -> None:
-        """Register another state."""
+        """Register another state; `detail` is for everybody who may see the model."""
         self._registration = replace(self._registration, state=state, detail=detail)
+        self._was_ready = self._was_ready or state is InstanceState.READY
         self._beat()
-        log.info("instance_%s name=%s %s", state, self._registration.name, detail)
+        log.info(
+            "instance_%s name=%s log=%s %s",
+            state,
+            self._registration.name,
+            self._registration.log_file,
+            detail,
+        )
 
     async def attend(self, process: EngineProcess, stop: asyncio.Event) -> None:
         """See the engine through start and service until `stop`, or raise `EngineFailed`."""
+        probe = EngineProbe(self._config, self._engine, leader=process.process.pid)
         ended = asyncio.create_task(process.exited())
         asked = asyncio.create_task(stop.wait())
         try:
-            await self._start(process, ended, asked)
+            await self._start(probe, ended, asked)
             if not asked.done():
                 self.move(InstanceState.READY)
-                await self._serve(process, ended, asked)
+                await self._serve(probe, ended, asked)
         finally:
             for task in (ended, asked):
                 task.cancel()
@@ -68,74 +82,45 @@ class Attendant:
     async def drain(self, process: EngineProcess) -> None:
         """Take the instance out of the routing, let requests under way arrive, end the engine."""
         self.move(InstanceState.DRAINING)
-        await asyncio.sleep(self._config.drain_s)
-        await process.stop(self._config.stop_grace_s)
+        if self._was_ready:
+            await asyncio.sleep(self._config.drain_s)
+        await process.stop(self.grace_s)
         self.move(InstanceState.STOPPED)
 
     async def _start(
-        self, process: EngineProcess, ended: asyncio.Task[int], asked: asyncio.Task[bool]
+        self, probe: EngineProbe, ended: asyncio.Task[int], asked: asyncio.Task[bool]
     ) -> None:
         deadline = time.monotonic() + self._config.start_deadline_s
-        beaten = time.monotonic()
+        beaten, wrong = time.monotonic(), ""
         while not await _happened(ended, asked, within_s=START_PROBE_EVERY_S):
-            if await self._is_up(process) and await self._works():
+            before, wrong = wrong, await _unless(ended, asked, self._wrong(probe))
+            if not wrong:
                 return
+            if wrong != before:
+                log.info("not_ready_yet name=%s reason=%s", self._registration.name, wrong)
             if time.monotonic() > deadline:
-                raise errors.EngineFailed(f"not ready within {self._config.start_deadline_s:g} s")
+                limit = f"{self._config.start_deadline_s:g} s"
+                raise errors.EngineFailed(f"not ready within {limit}: {wrong}")
             if time.monotonic() - beaten > self._config.watch_every_s:
                 self._beat()
                 beaten = time.monotonic()
 
     async def _serve(
-        self, process: EngineProcess, ended: asyncio.Task[int], asked: asyncio.Task[bool]
+        self, probe: EngineProbe, ended: asyncio.Task[int], asked: asyncio.Task[bool]
     ) -> None:
         failures = 0
         while not await _happened(ended, asked, within_s=self._config.watch_every_s):
-            failures = 0 if await self._is_up(process) else failures + 1
+            wrong = await probe.health()
+            failures = failures + 1 if wrong else 0
             if failures == HEALTH_FAILURES:
-                raise errors.EngineFailed(f"{failures} health probes in a row failed")
+                raise errors.EngineFailed(f"{failures} health probes in a row failed: {wrong}")
             self._beat()
 
-    async def _is_up(self, process: EngineProcess) -> bool:
-        """Whether our engine, and nobody else, listens where it should and says it is well."""
-        port = loopback_port.of(self._engine.endpoint)
-        if port is not None and not await asyncio.to_thread(
-            loopback_port.held_by_session, port, process.process.pid
-        ):
-            return False
-        health = Call(
-            method="GET",
-            path=self._config.health_path,
-            timeout_s=HEALTH_TIMEOUT_S,
-            max_bytes=_PROBE_ANSWER_LIMIT,
+    async def _wrong(self, probe: EngineProbe) -> str:
+        """Return what keeps the engine from being ready; nothing if it is."""
+        return await probe.health() or await probe.work(
+            self._registration.model, self._registration.paths
         )
-        return await _status(self._engine, health) == OK
-
-    async def _works(self) -> bool:
-        """Ask for as little as can be: some engines report health while they cannot answer.
-
-        On a port, everybody on this host can ask: there an engine that does so without its key is
-        one that does not know it.
-        """
-        probe = self._config.probe_for(self._registration.paths)
-        if probe is None:
-            return True
-        path, smallest = probe
-        body, kind = smallest.request(self._registration.model)
-        call = Call(
-            path=path,
-            body=body,
-            headers={"content-type": kind},
-            timeout_s=PROBE_TIMEOUT_S,
-            max_bytes=_PROBE_ANSWER_LIMIT,
-        )
-        if loopback_port.of(self._engine.endpoint) is not None:
-            stranger = await _status(replace(self._engine, api_key=""), call)
-            if stranger == OK:
-                raise errors.EngineFailed(f"it answers {path} to callers without its key")
-            if stranger not in {UNAUTHORIZED, FORBIDDEN}:
-                return False
-        return await _status(self._engine, call) == OK
 
     def _beat(self) -> None:
         """Write the registration; a shared disk's bad moment must not end a good engine.
@@ -149,12 +134,18 @@ class Attendant:
             log.warning("registration_unwritten name=%s error=%s", self._registration.name, error)
 
 
-async def _status(engine: Engine, call: Call) -> int | None:
+async def _unless(
+    ended: asyncio.Task[int], asked: asyncio.Task[bool], question: Coroutine[None, None, str]
+) -> str:
+    """Return the answer, or that it is no longer waited for: an engine may keep a probe long."""
+    asking = asyncio.create_task(question)
     try:
-        return (await engine.send(call)).status
-    except errors.CallFailed as error:
-        log.debug("probe_failed error=%s", error)
-        return None
+        await asyncio.wait({ended, asked, asking}, return_when=asyncio.FIRST_COMPLETED)
+        return await asking if asking.done() else "its probe was given up"
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
 
 
 async def _happened(

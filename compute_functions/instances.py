@@ -49,7 +49,8 @@ class Registration:
 
     `endpoint` is the path of a Unix socket or an address as `http://127.0.0.1:8000`; `pid` and
     `pid_start` name the launcher's process on `host`; `paths` are the only ones that requests may
-    use, each with the engine's own; times are seconds since the epoch.
+    use, each with the engine's own; times are seconds since the epoch. `detail` is for everybody
+    who may see the model; `log_file`, the engine's output, for the operators alone.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Registration:
     heartbeat: float
     paths: Mapping[str, str]
     detail: str = ""
+    log_file: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -61,6 +61,11 @@ class Launch:
     runtime_root: Path
 
     @property
+    def log_file(self) -> Path:
+        """Where the engine's output goes."""
+        return self.site.logs / f"{self.name}.log"
+
+    @property
     def paths(self) -> dict[str, str]:
         """Where each path that callers may use leads; a route that leads nowhere is an error."""
         paths = self.engine.served(self.model.routes)
@@ -95,6 +100,7 @@ class Launch:
             started_at=now,
             heartbeat=now,
             paths=self.paths,
+            log_file=str(self.log_file.absolute()),
         )
 
 
@@ -136,17 +142,16 @@ async def _run(
     environment = engine_command.environment(
         launch.engine, launch.model, places, api_key=key, ours=os.environ
     )
-    log_file = launch.site.logs / f"{launch.name}.log"
-    process = await EngineProcess.start(command, environment, log_file)
+    process = await EngineProcess.start(command, environment, launch.log_file)
     try:
         attendant.move(InstanceState.STARTING)
         await attendant.attend(process, stop)
         await attendant.drain(process)
     except errors.EngineFailed as error:
-        attendant.move(InstanceState.FAILED, f"{error}; see {log_file}")
+        attendant.move(InstanceState.FAILED, str(error))
         raise
     finally:
-        await process.stop(launch.engine.stop_grace_s)
+        await process.stop(attendant.grace_s)
 
 
 def _refuse_twin(launch: Launch) -> None:

@@ -38,6 +38,11 @@ def of(address: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
+def held(port: int) -> bool:
+    """Whether anybody listens on the port."""
+    return any(True for _ in _listeners(port))
+
+
 def held_by_us(port: int) -> bool:
     """Whether a process of this very user listens on the port."""
     return any(uid == os.getuid() for uid, _ in _listeners(port))

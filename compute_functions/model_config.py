@@ -40,7 +40,7 @@ def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
         engine=section.text("engine"),
         routes=section.texts("routes") if "routes" in section.names() else ROUTES,
         path=path,
-        arguments=section.texts("arguments"),
+        arguments=section.texts("arguments") if "arguments" in section.names() else (),
     )
 
 

@@ -107,7 +107,22 @@ def _read(wire: object) -> EngineRequest:
 
 
 def _instance_for(request: EngineRequest) -> instances.Registration:
-    """Return a ready instance of the model; several share the load by chance."""
+    """Return a ready instance of the model within reach; several share the load by chance."""
+    ready = _ready(request)
+    serving = [found for found in ready if request.path in found.paths]
+    if not serving:
+        raise _Refused(FailureCode.PATH_NOT_ALLOWED, f"{request.path} is not served here")
+    obstacles = set()
+    for chosen in random.sample(serving, len(serving)):
+        obstacle = _obstacle(chosen)
+        if not obstacle:
+            return chosen
+        obstacles.add(obstacle)
+    message = f"no ready instance of {request.model} is within reach: "
+    raise _Refused(FailureCode.ENGINE_UNREACHABLE, message + "; ".join(sorted(obstacles)))
+
+
+def _ready(request: EngineRequest) -> list[instances.Registration]:
     try:
         site = SiteDirectory.from_environment(os.environ)
     except errors.ConfigurationError as error:
@@ -124,24 +139,22 @@ def _instance_for(request: EngineRequest) -> instances.Registration:
             FailureCode.MODEL_NOT_RUNNING,
             f"no ready instance of {request.model} with {request.framework}: {states}",
         )
-    chosen = random.choice(ready)  # noqa: S311 # it spreads load and protects nothing
-    if request.path not in chosen.paths:
-        raise _Refused(FailureCode.PATH_NOT_ALLOWED, f"{request.path} is not served here")
-    _check_port(chosen)
-    return chosen
+    return ready
 
 
-def _check_port(registration: instances.Registration) -> None:
-    """Refuse a loopback port that is not the engine's: this host's own, or another user's."""
+def _obstacle(registration: instances.Registration) -> str:
+    """Return why the engine cannot be reached from this host; nothing if it can.
+
+    A socket and a loopback port are their own host's. Here the same port may be another engine's,
+    or another user's program.
+    """
     port = loopback_port.of(registration.endpoint)
-    if port is None:
-        return
-    if registration.host != socket.gethostname():
-        message = f"{registration.model} listens on a port that only {registration.host} can reach"
-        raise _Refused(FailureCode.ENGINE_UNREACHABLE, message)
-    if not loopback_port.held_by_us(port):
-        message = f"nobody of ours listens on the port of {registration.model}"
-        raise _Refused(FailureCode.ENGINE_UNREACHABLE, message)
+    local = port is not None or registration.endpoint.startswith("/")
+    if local and registration.host != socket.gethostname():
+        return f"one listens where only {registration.host} can reach it"
+    if port is not None and not loopback_port.held_by_us(port):
+        return f"nobody of ours listens on the port of one on {registration.host}"
+    return ""
 
 
 def _key(registration: instances.Registration) -> str:

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ FOLDER = ROOT / ".hotnode" / "demo"
 PERSON = "alice@example.org"
 PORT = 8000
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-STOPPING = "ending everything that was started; an engine that starts takes half a minute to end"
+STOPPING = "ending everything that was started; it takes some seconds"
 #: What each hop of the answer's Server-Timing is.
 HOPS = {
     "gateway": "token, route, headers",
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         print("demo: a step took too long; the logs are below", FOLDER, file=sys.stderr)
         return 1
     except (asyncio.CancelledError, KeyboardInterrupt):
-        print("demo: stopped before it was up", file=sys.stderr)
+        print("demo: stopped before all of it was up", file=sys.stderr)
         return 130
 
 
@@ -104,24 +104,34 @@ async def _demo(progress: Progress, *, stay: bool) -> int:
         progress.say("jobs", await jobs(running.gateway.url, token))
         answer = await asyncio.to_thread(ask, running.base_url, token, engine.MODEL_ID)
         _show(answer)
-        right = answer.right and await _more(progress, running, token, stay=stay)
-        if not stay or not right:
+        right = answer.right and await show_more(progress, running, token, stay=stay)
+        if not stay or not answer.right:
             progress.say("stop", STOPPING)
-    progress.say("stop", "done" if right else "an answer was not right")
+    progress.say("stop", "done" if right else "done; not everything went right, see above")
     return 0 if right else 1
 
 
-async def _more(progress: Progress, running: Service, token: str, *, stay: bool) -> bool:
-    """Show further models, while the chat can be used; tell whether they were right, in the end."""
+async def show_more(
+    progress: Progress,
+    running: Service,
+    token: str,
+    *,
+    stay: bool,
+    engines: Path = engine.ENGINES,
+) -> bool:
+    """Show further models, while the chat can be used; tell whether they were right, in the end.
+
+    The chat is in somebody's hands: with `stay` it goes on whatever becomes of these.
+    """
     if stay:
         _invite(running)
-    log = FOLDER.parent / "install-infinity.log"
-    async with more_models.more_models(FOLDER / "site", log, progress.say):
-        shown = await more_models.show(running.gateway.url, token)
+    site, log = running.folder / "site", running.folder.parent / "install-infinity.log"
+    async with more_models.more_models(site, log, progress.say, engines=engines) as ready:
+        shown = await more_models.show(running.gateway.url, token, ready)
         print("", *(line for one in shown for line in one.lines), "", sep="\n", flush=True)
-        right = all(one.right for one in shown)
-        if stay and right:
-            _invite_further(running)
+        right = len(ready) == len(more_models.ALL) and all(one.right for one in shown)
+        if stay:
+            _invite_further(running, ready)
             await _until_cancelled()
     return right
 
@@ -185,22 +195,25 @@ END
     )
 
 
-def _invite_further(running: Service) -> None:
+def _invite_further(running: Service, ready: Collection[str]) -> None:
     token = running.folder / "token"
     base = f"{running.gateway.url}/v1"
-    sound = more_models.write_sound(running.folder)
+    left_out = [name for name in more_models.ALL if name not in ready]
+    up = "Everything is up" if not left_out else f"All but {' and '.join(left_out)} is up"
     print(
-        f"""  Everything is up. Below /v1 the gateway finds the cluster by itself:
+        f"""  {up}. Below /v1 the gateway finds the cluster by itself:
 
 curl -s {base}/models -H "Authorization: Bearer $({token})"
-
-curl -s {base}/audio/transcriptions -H "Authorization: Bearer $({token})" \\
-    -F model={engine.Model.named(more_models.LISTENER).id} -F file=@{sound}
-
-  Ctrl-C stops everything.
-""",
-        flush=True,
+"""
     )
+    if more_models.LISTENER in ready:
+        sound = more_models.write_sound(running.folder)
+        print(
+            f"""curl -s {base}/audio/transcriptions -H "Authorization: Bearer $({token})" \\
+    -F model={engine.Model.named(more_models.LISTENER).id} -F file=@{sound}
+"""
+        )
+    print("  Ctrl-C stops everything.\n", flush=True)
 
 
 def _cancel_on_first_signal(progress: Progress) -> None:

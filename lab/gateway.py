@@ -42,7 +42,8 @@ def write_catalog(folder: Path, *, endpoint_id: str, functions: Path, client: st
         "description": "This machine",
         "frameworks": {
             "vllm": {"reserved_fields": ["priority", "kv_transfer_params"]},
-            "infinity": {"texts_only": True},
+            # With `modality`, infinity takes `input` for addresses and fetches them.
+            "infinity": {"texts_only": True, "reserved_fields": ["modality"]},
         },
         "globus_compute": {
             "client": client,
@@ -64,13 +65,15 @@ async def gateway(
     `settings` are further settings by name, as `max_body_bytes="1000"`.
     """
     ready = folder / "gateway.json"
-    key = folder / "secret_key"
-    if not key.exists():
-        key.touch(mode=0o600)
-        key.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    key, metrics = folder / "secret_key", folder / "metrics_token"
+    for secret in (key, metrics):
+        if not secret.exists():
+            secret.touch(mode=0o600)
+            secret.write_text(secrets.token_urlsafe(48), encoding="utf-8")
     values = {
         "state_dir": str(folder),
         "secret_key_file": str(key),
+        "metrics_token_file": str(metrics),
         "catalog_dir": str(folder / "catalog"),
         "globus_client_file": str(globus.clients / "gateway.json"),
         "globus_clients_dir": str(globus.clients),

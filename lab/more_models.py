@@ -1,6 +1,7 @@
 """What the demo shows after the chat: embeddings by infinity, and a sound that Whisper writes down.
 
 Their engines start, and the one that is not installed yet is installed, while the chat can be used.
+What fails on the way is said, and left out.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from lab.service import Say
 from lab.stand_in import clean_environment
 
 EMBEDDER, LISTENER = "all-minilm", "tiny-whisper"
+ALL = (EMBEDDER, LISTENER)
 #: pip, on a slow line (seconds).
 INSTALL_WITHIN_S = 1800.0
 #: Two sentences that say the same, and one that does not.
@@ -43,29 +45,31 @@ class Shown:
 
 
 @asynccontextmanager
-async def more_models(site: Path, log: Path, say: Say) -> AsyncIterator[None]:
-    """Run the embedding and the speech model at a site beside the body, once both are ready."""
+async def more_models(
+    site: Path, log: Path, say: Say, *, engines: Path = engine.ENGINES
+) -> AsyncIterator[tuple[str, ...]]:
+    """Run the embedding and the speech model at a site beside the body, and yield what is ready.
+
+    Why one of `ALL` is not ready was said.
+    """
     async with AsyncExitStack() as stack:
-        listener = await stack.enter_async_context(engine.launched(site, LISTENER))
+        listener = engine.launched(site, LISTENER, engines=engines)
+        launchers = {LISTENER: await stack.enter_async_context(listener)}
         say("engine", "more models: Whisper on vLLM is starting, and infinity for embeddings")
-        await _install(log, say)
-        embedder = await stack.enter_async_context(engine.launched(site, EMBEDDER))
-        for name, launcher in ((EMBEDDER, embedder), (LISTENER, listener)):
-            await engine.wait_ready(launcher, site, name)
-            say("engine", f"{engine.Model.named(name).id} is ready")
+        if await _done(EMBEDDER, _install(engines, log, say), say):
+            embedder = engine.launched(site, EMBEDDER, engines=engines)
+            launchers[EMBEDDER] = await stack.enter_async_context(embedder)
         try:
-            yield
+            yield await _ready(launchers, site, say)
         finally:
-            _end_together(listener, embedder)
+            _end_together(*launchers.values())
 
 
-async def show(gateway_url: str, token: str) -> tuple[Shown, ...]:
-    """Ask for embeddings and for a transcription with the openai SDK, below `/v1`."""
+async def show(gateway_url: str, token: str, names: Collection[str]) -> tuple[Shown, ...]:
+    """Ask these of `ALL` what they can do, with the openai SDK, below `/v1`."""
     base_url = f"{gateway_url}/v1"
-    return (
-        await asyncio.to_thread(_embeddings, base_url, token),
-        await asyncio.to_thread(_transcription, base_url, token),
-    )
+    wanted = [name for name in ALL if name in names]
+    return tuple([await asyncio.to_thread(_shown, name, base_url, token) for name in wanted])
 
 
 def write_sound(folder: Path) -> Path:
@@ -75,8 +79,29 @@ def write_sound(folder: Path) -> Path:
     return path
 
 
-async def _install(log: Path, say: Say) -> None:
-    home = engine.Model.named(EMBEDDER).environment()
+async def _ready(launchers: Mapping[str, Child], site: Path, say: Say) -> tuple[str, ...]:
+    ready = []
+    for name in ALL:
+        launcher = launchers.get(name)
+        if launcher and await _done(name, engine.wait_ready(launcher, site, name), say):
+            say("engine", f"{engine.Model.named(name).id} is ready")
+            ready.append(name)
+    return tuple(ready)
+
+
+async def _done(name: str, step: Awaitable[None], say: Say) -> bool:
+    """Take a step of one model; if it fails say why, so that the others can go on."""
+    try:
+        await step
+    except (ProcessFailed, TimeoutError) as error:
+        reason = str(error) or "it took too long"
+        say("engine", f"{engine.Model.named(name).id} is left out: {reason}")
+        return False
+    return True
+
+
+async def _install(engines: Path, log: Path, say: Say) -> None:
+    home = engine.Model.named(EMBEDDER).environment(engines)
     if home.is_current():
         return
     say("engine", f"infinity is being installed, 1.4 GB, some minutes; see {log}")
@@ -97,6 +122,15 @@ async def _install(log: Path, say: Say) -> None:
 def _end_together(*launchers: Child) -> None:
     for launcher in launchers:
         launcher.terminate()
+
+
+def _shown(name: str, base_url: str, token: str) -> Shown:
+    ask = {EMBEDDER: _embeddings, LISTENER: _transcription}[name]
+    try:
+        return ask(base_url, token)
+    except openai.OpenAIError as error:
+        model = engine.Model.named(name).id
+        return Shown(lines=(f"  {model} did not answer: {error}",), right=False)
 
 
 def _embeddings(base_url: str, token: str) -> Shown:

@@ -19,6 +19,7 @@ from resource_server.adapters import (
     log,
     mistakes,
     secret_files,
+    state_lock,
 )
 from resource_server.adapters.hub import HubSocketTaken
 from resource_server.config import Role, SettingInvalid, Settings, read_client
@@ -80,13 +81,20 @@ def serve(options: argparse.Namespace) -> int:
     refuse_unfit_role(settings, Role.WEB if supervised else role)
     log.configure(settings.log_format)
     _check_files(settings, role)
-    if options.supervisor is None:
+    if options.supervisor is not None:
+        # The supervisor holds the directory for all its processes.
+        return _serve(options, settings, role)
+    with state_lock.held(settings.state_dir, alone=role is Role.ALL):
         _warn_of_files(settings, role)
+        return _serve(options, settings, role)
+
+
+def _serve(options: argparse.Namespace, settings: Settings, role: Role) -> int:
     raise_limit_of_files()
     configure_django(settings, role)
     if role is not Role.HUB:
         _prepare_tables(settings, migrate=not options.no_migrate)
-    if supervised:
+    if role is Role.ALL and settings.workers > 1:
         return supervisor.run(settings, _passed_on(options), os.environ)
     from resource_server import server  # noqa: PLC0415 - needs a configured Django
 

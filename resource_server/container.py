@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from resource_server.adapters.catalog_spec import AccessSpec
 from resource_server.adapters.globus_auth import GlobusAuth
@@ -19,7 +19,7 @@ from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.metrics import files as metrics_files
 from resource_server.adapters.metrics.instrumentation import Instrumentation
-from resource_server.adapters.redis.connection import RedisLink, open_redis
+from resource_server.adapters.redis.connection import open_redis
 from resource_server.adapters.redis.grants import RedisGrants
 from resource_server.adapters.redis.limits import RedisLimitStore
 from resource_server.adapters.remote_images import ImageRules, RemoteImages
@@ -27,7 +27,13 @@ from resource_server.adapters.usage_reader import read_usage
 from resource_server.config import Role, Settings, read_client
 from resource_server.domain.catalog import AccessRule
 from resource_server.domain.limit_rules import Allowance
-from resource_server.ports import InferenceBackend, Part, RequestObserver, SiteObserver
+from resource_server.ports import (
+    InferenceBackend,
+    LimitStore,
+    Part,
+    RequestObserver,
+    SiteObserver,
+)
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
 from resource_server.services.controller import Controller
@@ -39,10 +45,19 @@ from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.shared_limits import SharedLimits
+from resource_server.services.supervision import forever
 from resource_server.services.tokens import Tokens
 from resource_server.store.catalog import CatalogTables, YamlCatalog
 from resource_server.store.database import close_database
 from resource_server.store.lease import LeaseTable
+
+#: A question to Globus keeps other processes from asking it for so much longer than its timeout
+#: (seconds).
+CLAIM_SPARE_S = 2.0
+#: Seconds for Redis to answer about limits, and for a turn to ask it: longer than for tokens, since
+#: what is not answered makes each worker count for itself, or refuse.
+LIMITS_CALL_S = 2.0
+LIMITS_TURN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +82,8 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
         observer = instrumentation.observer(tracer)
         stack.push_async_callback(close_database)
         url = settings.read_redis_url()
-        redis = await stack.enter_async_context(open_redis(url)) if url else None
-        limits = await stack.enter_async_context(_open_limits(settings, redis))
+        redis = await stack.enter_async_context(open_redis(url, use="tokens")) if url else None
+        limits = await stack.enter_async_context(_open_limits(settings, url))
         identity = await stack.enter_async_context(
             GlobusAuth(
                 client_id=client.client_id,
@@ -90,7 +105,7 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
         await catalog.start()
         instrumentation.watch_catalog(catalog)
         await stack.enter_async_context(
-            _running(catalog.follow(every_s=settings.catalog_poll_s), name="catalog")
+            _running(partial(catalog.follow, every_s=settings.catalog_poll_s), name="catalog")
         )
         yield Gateway(
             catalog=catalog,
@@ -120,6 +135,7 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
                 cache=RedisGrants(redis) if redis else MemoryGrants(),
                 key=settings.read_secret_key().encode(),
                 ttl_s=settings.token_cache_s,
+                claim_ttl_s=settings.globus_timeout_s + CLAIM_SPARE_S,
             ),
         )
 
@@ -148,7 +164,7 @@ async def open_controller(settings: Settings) -> AsyncIterator[None]:
         every_s=settings.catalog_poll_s,
     )
     await controller.start()
-    async with _running(controller.run(), name="controller"):
+    async with _running(controller.run, name="controller"):
         yield
 
 
@@ -158,7 +174,7 @@ async def _open_instrumentation(settings: Settings, role: Role) -> AsyncIterator
     if role is not Role.ALL:
         metrics_files.share(settings.state_dir / "metrics")
     instrumentation = Instrumentation()
-    async with _running(instrumentation.run(), name="metrics"):
+    async with _running(instrumentation.run, name="metrics"):
         yield instrumentation
 
 
@@ -223,16 +239,29 @@ def default_scope(client_id: str) -> str:
 
 
 @asynccontextmanager
-async def _open_limits(settings: Settings, redis: RedisLink | None) -> AsyncIterator[Limits]:
+async def _open_limits(settings: Settings, redis_url: str | None) -> AsyncIterator[Limits]:
     rules = LiveLimitRules(LimitsFile(settings.catalog_dir, everybody_s_limits(settings)))
     await rules.start()
-    own = MemoryLimitStore()
-    store = SharedLimits(RedisLimitStore(redis), own) if redis else own
     async with (
-        _running(rules.follow(every_s=settings.catalog_poll_s), name="limits"),
+        _open_limit_store(redis_url) as store,
+        _running(partial(rules.follow, every_s=settings.catalog_poll_s), name="limits"),
         Limits(store, rules.current) as limits,
     ):
         yield limits
+
+
+@asynccontextmanager
+async def _open_limit_store(redis_url: str | None) -> AsyncIterator[LimitStore]:
+    own = MemoryLimitStore()
+    if redis_url is None:
+        yield own
+        return
+    # A link of its own, and a patient one: what strangers ask with invented tokens must not come
+    # before what limits those who were let in.
+    async with open_redis(
+        redis_url, use="limits", call_s=LIMITS_CALL_S, turn_s=LIMITS_TURN_S
+    ) as redis:
+        yield SharedLimits(RedisLimitStore(redis), own)
 
 
 def everybody_s_limits(settings: Settings) -> Allowance:
@@ -259,9 +288,9 @@ def _image_rules(settings: Settings) -> ImageRules:
 
 
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None], *, name: str) -> AsyncIterator[None]:
-    """Run a loop beside the body, and end it with the body."""
-    task = asyncio.create_task(work, name=name)
+async def _running(work: Callable[[], Awaitable[None]], *, name: str) -> AsyncIterator[None]:
+    """Run a loop beside the body, begin it anew whenever it fails, and end it with the body."""
+    task = asyncio.create_task(forever(name, work), name=name)
     try:
         yield
     finally:

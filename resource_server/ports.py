@@ -30,7 +30,8 @@ class IdentityProvider(Protocol):
 
         A token that is `known`, because it was good before, does not wait behind new ones.
         Raises `Unauthenticated` for a token that is no good here, `IdentityServiceUnavailable` if
-        the provider could not be asked, and `IdentityServiceBusy` if too many others were.
+        the provider could not be asked, `IdentityServiceBusy` if too many others were, and
+        `IdentityServiceThrottled` if the provider says that there were.
         """
 
     async def available(self) -> bool:
@@ -41,7 +42,7 @@ class GrantCache(Protocol):
     """What all worker processes know together of tokens, by the digest of each token.
 
     It takes and gives bytes, and cannot be trusted: whoever writes them seals them. It never fails
-    a request: while its store is away, it knows nothing and grants every claim.
+    a request: while its store does not answer, it knows nothing and grants every claim.
     """
 
     async def get(self, digest: bytes) -> bytes | None:
@@ -53,14 +54,14 @@ class GrantCache(Protocol):
     async def forget(self, digest: bytes) -> None:
         """Know nothing of a token any more."""
 
-    async def claim(self, digest: bytes, *, ttl_s: float) -> bool:
-        """Tell whether the caller is the one to ask about a token.
+    async def claim(self, digest: bytes, *, ttl_s: float) -> str | None:
+        """Return the name of the caller's claim to ask about a token, which no other claim has.
 
-        Until the claim is released or its time is over, all others are told that they are not.
+        Until the claim is released or its time is over, all others get None.
         """
 
-    async def release(self, digest: bytes) -> None:
-        """End the caller's claim, whether or not anything was put."""
+    async def release(self, digest: bytes, claim: str) -> None:
+        """End this claim, whether or not anything was put; another's is left alone."""
 
     async def wait(self, digest: bytes, *, timeout_s: float) -> None:
         """Return as soon as nobody claims the token, at the latest when the time is over."""
@@ -87,7 +88,7 @@ class RequestBody(Protocol):
     """The body of an OpenAI request: JSON, or a form with a file. It never changes.
 
     `fields` are the names of all top-level fields. What nobody replaces stays as it was, byte for
-    byte.
+    byte; of a form, this holds for the contents of its fields.
     """
 
     @property
@@ -112,6 +113,9 @@ class RequestBody(Protocol):
 
     def value(self, field: str) -> object:
         """Return a field as plain values; None if it is absent. Raises `InvalidRequest`."""
+
+    def raw(self, field: str) -> bytes:
+        """Return a field's JSON as it was sent; nothing if it is absent, or the body a form."""
 
     def replaced(self, values: Mapping[str, object]) -> Self:
         """Return a body with these fields set."""
@@ -138,7 +142,8 @@ class LimitStore(Protocol):
     """Where limits are counted, for every worker of the gateway at once.
 
     A place is taken for the seconds of a lease, so that a worker that dies gives its places back.
-    Every method may raise `LimitStoreUnavailable`; what was asked may have been done then.
+    Every method may raise `LimitStoreUnavailable`, and `LimitStoreBusy` where the store answers but
+    too many others ask. After the first, what was asked may have been done.
     """
 
     async def take(self, claim: Claim) -> Verdict:

@@ -83,9 +83,11 @@ class Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        systemd.notify_stopping()
-        self._announcement.close()
-        await super().shutdown(sockets)
+        try:
+            systemd.notify_stopping()
+            self._announcement.close()
+        finally:
+            await super().shutdown(sockets)
 
 
 async def _serve_until_told(

@@ -18,6 +18,10 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 30.0
 #: A process that lived so long did not die of its start (seconds).
 STEADY_AFTER_S = 60.0
+#: What a machine without processes, memory or files to spare says, and a virtual environment that
+#: is being replaced; a thread that cannot be started, with which Python awaits the process; and
+#: `ProcessFailed`.
+NOT_STARTED = (OSError, RuntimeError)
 
 
 class ProcessFailed(RuntimeError):
@@ -110,23 +114,36 @@ class Process:
             if time.monotonic() - began > STEADY_AFTER_S:
                 pause = FIRST_PAUSE_S
             log.error("process_died", process=self.name, pid=pid, status=status, again_in_s=pause)
+            pause = await self._begin_again(pause)
+
+    async def _begin_again(self, pause: float) -> float:
+        """Try until the process serves; return the pause before the next start."""
+        while True:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
             try:
                 await self._begin()
-            except ProcessFailed as failure:
-                log.error("process_failed", process=self.name, reason=str(failure))  # noqa: TRY400 - the reason says it all
-                self._kill_if_running()
+            except NOT_STARTED as failure:
+                log.error(  # noqa: TRY400 - the reason says it all
+                    "process_failed",
+                    process=self.name,
+                    reason=str(failure) or type(failure).__name__,
+                    again_in_s=pause,
+                )
+                await self._kill_if_running()
+            else:
+                return pause
 
     async def _end_of_child(self) -> tuple[int, int]:
         if self._child is None:
             raise RuntimeError(f"{self.name} was never started")
         return self._child.pid, await self._child.wait()
 
-    def _kill_if_running(self) -> None:
+    async def _kill_if_running(self) -> None:
         if self._child is not None and self._child.returncode is None:
             with suppress(ProcessLookupError):
                 self._child.kill()
+            await self._child.wait()
 
 
 @asynccontextmanager

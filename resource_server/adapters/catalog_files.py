@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 from resource_server.adapters.catalog_spec import ModelSpec, ProjectSpec, SiteSpec
 from resource_server.adapters.yaml_document import YamlDocument
 from resource_server.domain.errors import CatalogInvalid
+from resource_server.domain.inference import RESERVED_EVERYWHERE
 
 #: For who has just begun.
 BEGIN = "docs/operators/add-a-cluster.md says how to add one."
@@ -69,6 +70,7 @@ def read(directory: Path) -> CatalogDocuments:
     problems += _taken_aliases(models)
     if not problems:
         problems += _unknown_places(sites, models)
+        problems += _reserved_parameters(sites, models)
         problems += _unknown_models(projects, models)
     if problems:
         raise CatalogInvalid(tuple(problems))
@@ -148,6 +150,25 @@ def _taken_aliases(models: _Read[ModelSpec]) -> Iterator[str]:
             first = owner.setdefault(alias, document.path)
             if first != document.path:
                 yield document.problem(("aliases", alias), f"'{alias}' also stands in {first}")
+
+
+def _reserved_parameters(sites: _Read[SiteSpec], models: _Read[ModelSpec]) -> Iterator[str]:
+    """Yield each parameter of an alias that a place of its model, or every one, reserves."""
+    reserved = {
+        (site.cluster, name): framework.reserved_fields
+        for _, site in sites
+        for name, framework in site.frameworks.items()
+    }
+    for document, model in models:
+        fields = RESERVED_EVERYWHERE.union(
+            *(reserved.get((place.cluster, place.framework), ()) for place in model.deployments)
+        )
+        for alias, spec in model.aliases.items():
+            for name in sorted(spec.parameters.keys() & fields):
+                yield document.problem(
+                    ("aliases", alias, "parameters", name),
+                    "this field is reserved where the model is served, so no alias may set it",
+                )
 
 
 def _unknown_models(projects: _Read[ProjectSpec], models: _Read[ModelSpec]) -> Iterator[str]:

@@ -11,11 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from resource_server.config import SettingInvalid
 
 #: Where the listener is; an abstract socket begins with `@`.
 VARIABLE = "NOTIFY_SOCKET"
 _LONGEST_MESSAGE = 4096
+#: The kernel keeps ten messages that were not read yet; more wait so long at the most (seconds).
+_PATIENCE_S = 1.0
+
+log = structlog.get_logger()
 
 
 def notify_ready(environ: Mapping[str, str] = os.environ) -> None:
@@ -29,14 +35,19 @@ def notify_stopping(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def _notify(state: str, environ: Mapping[str, str]) -> None:
+    """Say it if somebody listens: whatever is wrong with them, this process goes on."""
     address = environ.get(VARIABLE)
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-        out.connect(address)
-        out.sendall(f"{state}\nMAINPID={os.getpid()}".encode("ascii"))
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+            out.settimeout(_PATIENCE_S)
+            out.connect(address)
+            out.sendall(f"{state}\nMAINPID={os.getpid()}".encode("ascii"))
+    except OSError as error:
+        log.warning("manager_not_told", state=state, address=address, reason=str(error))
 
 
 class Notices:

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from resource_server.domain.inference import InferenceAnswer, Usage
 
 #: No answer costs more; what is beyond has no meaning, and must not go into anybody's account.
-Count = Annotated[int, msgspec.Meta(ge=0, le=10**10)]
-
-
-class _Details(msgspec.Struct):
-    """What the tokens were, as chat completions and responses say it."""
-
-    cached_tokens: Count | None = None
-    reasoning_tokens: Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    """The numbers under all names: OpenAI's old ones, and those of Responses and Messages."""
-
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-    input_tokens: Count | None = None
-    output_tokens: Count | None = None
-    total_tokens: Count | None = None
-    cache_read_input_tokens: Count | None = None
-    prompt_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
+MOST = 10**10
 
 
 class _Answer(msgspec.Struct):
-    usage: _Usage | None = None
+    usage: Any = None
 
 
 _decoder = msgspec.json.Decoder(_Answer)
@@ -50,18 +29,60 @@ def read_usage(answer: InferenceAnswer) -> Usage | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The caller gets what the engine said, whatever it is; only its price is not known.
         return None
-    return _usage(said) if said else None
+    return _usage(said) if isinstance(said, dict) else None
 
 
-def _usage(said: _Usage) -> Usage:
-    total = said.total_tokens or 0
-    input_tokens = said.prompt_tokens or said.input_tokens or 0
-    output_tokens = said.completion_tokens or said.output_tokens or 0
-    taken = said.prompt_tokens_details or said.input_tokens_details
-    made = said.completion_tokens_details or said.output_tokens_details
+def _usage(said: Mapping[str, Any]) -> Usage | None:
+    """Return the numbers under whichever names: OpenAI's old ones, Responses', Messages'."""
+    total = _count(said, "total_tokens")
+    input_tokens = _input_tokens(said)
+    output_tokens = _count(said, "completion_tokens", "output_tokens")
+    if total is None and input_tokens is None and output_tokens is None:
+        return None
+    made = output_tokens or 0
     return Usage(
-        input_tokens=input_tokens or max(0, total - output_tokens),
-        output_tokens=output_tokens,
-        cached_tokens=(taken and taken.cached_tokens) or said.cache_read_input_tokens or 0,
-        reasoning_tokens=(made and made.reasoning_tokens) or 0,
+        input_tokens=input_tokens or max(0, (total or 0) - made),
+        output_tokens=made,
+        cached_tokens=_detail(
+            said, "cached_tokens", "prompt_tokens_details", "input_tokens_details"
+        )
+        or _count(said, "cache_read_input_tokens")
+        or 0,
+        reasoning_tokens=_detail(
+            said, "reasoning_tokens", "completion_tokens_details", "output_tokens_details"
+        )
+        or 0,
     )
+
+
+def _input_tokens(said: Mapping[str, Any]) -> int | None:
+    """Return all of the input, also where the dialect counts what was cached beside it.
+
+    OpenAI's numbers contain it, and say how much in details. Anthropic's `input_tokens` is the
+    rest: what is neither read from the cache nor written to it.
+    """
+    prompt = _count(said, "prompt_tokens")
+    if prompt:
+        return prompt
+    rest = _count(said, "input_tokens")
+    beside = [_count(said, f"cache_{done}_input_tokens") for done in ("read", "creation")]
+    if rest is None and not any(beside):
+        return prompt
+    return (rest or 0) + sum(count or 0 for count in beside)
+
+
+def _detail(said: Mapping[str, Any], name: str, *groups: str) -> int | None:
+    """Return a number from the first of these groups that has it."""
+    found = (said.get(group) for group in groups)
+    counts = (_count(group, name) for group in found if isinstance(group, dict))
+    return next((count for count in counts if count), None)
+
+
+def _count(said: Mapping[str, Any], *names: str) -> int | None:
+    """Return the first of these numbers that has a meaning and is not zero, else zero or None."""
+    found = [said[name] for name in names if _is_count(said.get(name))]
+    return next((int(count) for count in found if count), 0 if found else None)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST

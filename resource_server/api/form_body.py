@@ -1,59 +1,29 @@
-"""A form with a file, as audio routes take it: `multipart/form-data`."""
+"""A form with a file, as audio routes take it: `multipart/form-data`.
+
+It never goes on as it came: an engine gets a form written anew from what was read here, so that it
+reads no other fields than those that were checked.
+"""
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Self
 
-from python_multipart import MultipartParser
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import parse_options_header
-
+from resource_server.api.form_part import MAX_HEAD_BYTES, FormPart
+from resource_server.api.header_options import read_options
 from resource_server.api.json_body import MAX_MODEL_CHARS
 from resource_server.domain import errors
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
-
 #: A form with more fields is refused.
 MAX_PARTS = 100
-#: A field that is no file is not longer (bytes): an audio prompt is the longest there is.
-MAX_VALUE_BYTES = 65_536
-
-
-@dataclass(slots=True)
-class _Part:
-    """One field of the form: its headers and its content, in slices of the body."""
-
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    slices: list[memoryview] = field(default_factory=list)
-
-    @property
-    def options(self) -> Mapping[bytes, bytes]:
-        """What the part's `Content-Disposition` says, as `name` and `filename`."""
-        for name, value in self.headers:
-            if name.lower() == b"content-disposition":
-                return parse_options_header(value)[1]
-        return {}
-
-    @property
-    def name(self) -> str:
-        return self.options.get(b"name", b"").decode("utf-8", "replace")
-
-    @property
-    def is_file(self) -> bool:
-        return b"filename" in self.options
-
-    @property
-    def text(self) -> str:
-        """The content of a field that is no file."""
-        if sum(len(piece) for piece in self.slices) > MAX_VALUE_BYTES:
-            raise errors.InvalidRequest(
-                f"'{self.name}' is longer than {MAX_VALUE_BYTES} bytes.", param=self.name
-            )
-        return b"".join(self.slices).decode("utf-8", "replace")
+#: What may stand between the fields (RFC 2046).
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+#: Fields that must not be there twice: engines take the last, or all.
+_ONCE = ("model", "stream")
+_STREAM = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
 class FormBody:
@@ -61,32 +31,39 @@ class FormBody:
 
     def __init__(self, content: bytes, content_type: str) -> None:
         """Read the fields we act on, or raise `InvalidRequest`."""
-        self.content = content
-        self.content_type = content_type
-        self._parts = _read_parts(content, _boundary(content_type))
-        self.fields = frozenset(part.name for part in self._parts)
+        self._parts = list(_parts(content, _boundary(content_type)))
+        self._new_boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={self._new_boundary}"
+        names = [part.name for part in self._parts]
+        for field in _ONCE:
+            if names.count(field) > 1:
+                raise errors.InvalidRequest(f"The form has '{field}' twice.", param=field)
+        self.fields = frozenset(names)
         self.model = self._read_model()
-        self.stream = self._text("stream").lower() in ("true", "1")
+        self.stream = self._read_stream()
+
+    @cached_property
+    def content(self) -> bytes:
+        """The form, written anew."""
+        return _written(self._parts, self._new_boundary)
 
     def value(self, field: str) -> object:
-        """Return a field's text; None if it is absent or a file."""
-        found = [part for part in self._parts if part.name == field and not part.is_file]
+        """Return a field's text; None if it is absent or a file. Raises `InvalidRequest`."""
+        found = [part for part in self._parts if part.name == field and part.filename is None]
         return found[-1].text if found else None
+
+    def raw(self, field: str) -> bytes:
+        """Return nothing: no field of a form is JSON."""
+        return b""
 
     def replaced(self, values: Mapping[str, object]) -> Self:
         """Return a form with these fields set and all others, files too, as they were."""
-        boundary = secrets.token_hex(16)
+        made = [
+            FormPart(name=name, filename=None, media_type=None, content=str(value).encode())
+            for name, value in values.items()
+        ]
         kept = [part for part in self._parts if part.name not in values]
-        pieces: list[bytes | memoryview] = []
-        for name, value in values.items():
-            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
-            pieces += [head.encode(), str(value).encode(), b"\r\n"]
-        for part in kept:
-            pieces.append(f"--{boundary}\r\n".encode())
-            pieces += [b"%b: %b\r\n" % header for header in part.headers]
-            pieces += [b"\r\n", *part.slices, b"\r\n"]
-        pieces.append(f"--{boundary}--\r\n".encode())
-        return type(self)(b"".join(pieces), f"multipart/form-data; boundary={boundary}")
+        return type(self)(_written(made + kept, self._new_boundary), self.content_type)
 
     def _text(self, field: str) -> str:
         value = self.value(field)
@@ -102,67 +79,61 @@ class FormBody:
             )
         return model
 
+    def _read_stream(self) -> bool:
+        stream = _STREAM.get(self._text("stream").lower())
+        if stream is None:
+            raise errors.InvalidRequest("'stream' is not true or false.", param="stream")
+        return stream
+
 
 def _boundary(content_type: str) -> bytes:
-    kind, options = parse_options_header(content_type)
+    kind, options = read_options(content_type.encode("latin-1", "replace"))
     boundary = options.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not boundary:
+    if kind != b"multipart/form-data" or not _BOUNDARY.fullmatch(boundary):
         raise errors.InvalidRequest(
             "This route takes a form (multipart/form-data) with the fields 'model' and 'file'."
         )
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise errors.InvalidRequest("A form is taken in UTF-8 and no other charset.")
     return boundary
 
 
-def _read_parts(content: bytes, boundary: bytes) -> list[_Part]:
-    reader = _Reader()
-    try:
-        parser = MultipartParser(boundary, reader.callbacks())
-        parser.write(content)
-        parser.finalize()
-    except MultipartParseError as error:
-        raise errors.InvalidRequest(f"The form cannot be read: {error}") from error
-    if not reader.ended:
-        raise errors.InvalidRequest("The form is cut off: its last boundary is missing.")
-    return reader.parts
+def _parts(content: bytes, boundary: bytes) -> Iterator[FormPart]:
+    """Yield the fields of a form, or raise `InvalidRequest`.
+
+    It is cut at its boundaries, which is fast whatever stands in between. Nothing is allowed that
+    no client writes and parsers read in several ways: text before the first boundary, or white
+    space after one.
+    """
+    view = memoryview(content)
+    delimiter = b"\r\n--" + boundary
+    at = len(delimiter) - 2
+    if not content.startswith(delimiter[2:]):
+        raise errors.InvalidRequest("The form does not begin with its boundary.")
+    for _ in range(MAX_PARTS + 1):
+        if content[at : at + 2] == b"--":
+            return
+        end = content.find(delimiter, at)
+        if content[at : at + 2] != b"\r\n" or end < 0:
+            raise errors.InvalidRequest("The form is cut off, or a boundary in it is no line.")
+        yield _part(view[at + 2 : end])
+        at = end + len(delimiter)
+    raise errors.InvalidRequest(f"The form has more than {MAX_PARTS} fields.")
 
 
-class _Reader:
-    """Collects what the parser finds."""
+def _part(part: memoryview) -> FormPart:
+    head = bytes(part[:MAX_HEAD_BYTES])
+    length = head.find(b"\r\n\r\n")
+    if length < 0:
+        raise errors.InvalidRequest(
+            f"A field of the form has no content, or headers of more than {MAX_HEAD_BYTES} bytes."
+        )
+    return FormPart.read(head[:length], part[length + 4 :])
 
-    def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.ended = False
-        self._name = b""
-        self._value = b""
 
-    def callbacks(self) -> MultipartCallbacks:
-        """Return what the parser calls."""
-        return {
-            "on_part_begin": self._part_begins,
-            "on_part_data": self._data,
-            "on_header_field": self._header_name,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_ends,
-            "on_end": self._ends,
-        }
-
-    def _part_begins(self) -> None:
-        if len(self.parts) >= MAX_PARTS:
-            raise errors.InvalidRequest(f"The form has more than {MAX_PARTS} fields.")
-        self.parts.append(_Part())
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].slices.append(memoryview(data)[start:end])
-
-    def _header_name(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def _header_ends(self) -> None:
-        self.parts[-1].headers.append((self._name, self._value))
-        self._name = self._value = b""
-
-    def _ends(self) -> None:
-        self.ended = True
+def _written(parts: list[FormPart], boundary: str) -> bytes:
+    pieces: list[bytes | memoryview] = []
+    for part in parts:
+        pieces += [f"--{boundary}\r\n".encode(), part.head, b"\r\n", part.content, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -14,6 +15,12 @@ from resource_server.domain import errors
 MAX_FIELDS = 1000
 #: No model's name is longer, and what is longer would fill the log.
 MAX_MODEL_CHARS = 255
+
+#: Half of a pair that writes one character as `\ud83d\ude00`, without its other half.
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _model = msgspec.json.Decoder(str)
@@ -43,9 +50,16 @@ class JsonBody:
             raise errors.InvalidRequest(f"'{field}' cannot be read.", param=field) from error
         return value
 
+    def raw(self, field: str) -> bytes:
+        """Return a field's JSON as it was sent; nothing if it is absent."""
+        return bytes(self._values.get(field, b""))
+
     def replaced(self, values: Mapping[str, object]) -> Self:
         """Return a body with these fields set; every other value keeps its bytes."""
-        return type(self)(msgspec.json.encode({**self._values, **values}))
+        try:
+            return type(self)(msgspec.json.encode({**self._values, **values}))
+        except RecursionError as error:
+            raise errors.InvalidRequest("The body is nested too deeply.") from error
 
 
 class _Name(str):
@@ -70,15 +84,35 @@ class _FieldCount:
 def _read_fields(body: bytes) -> dict[str, msgspec.Raw]:
     if not body:
         raise errors.InvalidRequest("The body is empty. A JSON object is expected.")
+    _require_utf8(body)
     try:
         # A field has a colon, so most bodies need no counting, which takes four times as long.
         if body.count(b":") <= MAX_FIELDS:
             return _fields.decode(body)
         return _count_and_read_fields(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise errors.InvalidRequest(f"The body is not a JSON object: {error}") from error
+        raise errors.InvalidRequest(
+            f"The body is not a JSON object: {_why(body, error)}"
+        ) from error
     except RecursionError as error:
         raise errors.InvalidRequest("The body is nested too deeply.") from error
+
+
+def _require_utf8(body: bytes) -> None:
+    """Raise `InvalidRequest` for what is no text: what nobody here reads goes on as it is."""
+    try:
+        if not body.isascii():
+            body.decode()
+    except UnicodeDecodeError as error:
+        raise errors.InvalidRequest(
+            f"The body is not UTF-8: the byte at {error.start} fits no character."
+        ) from error
+
+
+def _why(body: bytes, error: Exception) -> str:
+    if found := _LONE_SURROGATE.search(body):
+        return f"the escape at byte {found.start()} is half of a surrogate pair, and no character."
+    return str(error)
 
 
 def _count_and_read_fields(body: bytes) -> dict[str, msgspec.Raw]:

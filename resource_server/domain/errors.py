@@ -17,12 +17,15 @@
     ├── UpstreamError              the caller waits, or an operator acts
     │   ├── IdentityServiceUnavailable
     │   ├── IdentityServiceBusy
+    │   ├── IdentityServiceThrottled
     │   ├── PolicyNotEvaluated
     │   ├── ModelNotRunning
+    │   ├── ImagesBusy
     │   ├── BackendUnavailable
     │   ├── BackendTimeout
     │   ├── AnswerTooLarge
     │   ├── LimitStoreUnavailable
+    │   ├── LimitStoreBusy
     │   └── DatabaseUnavailable
     ├── LeaseLost                  another controller goes on; callers never see it
     └── OperatorError              an operator acts; callers never see it
@@ -213,6 +216,13 @@ class IdentityServiceBusy(UpstreamError):
     retry_after_s = 5.0
 
 
+class IdentityServiceThrottled(UpstreamError):
+    """Globus Auth takes no more questions for now, so your token was not checked. Try again."""
+
+    code = "identity_service_throttled"
+    retry_after_s = 10.0
+
+
 class PolicyNotEvaluated(UpstreamError):
     """Globus Auth has not said whether your login meets the policy of this resource. Try again."""
 
@@ -225,6 +235,13 @@ class ModelNotRunning(UpstreamError):
 
     code = "model_not_running"
     retry_after_s = 30.0
+
+
+class ImagesBusy(UpstreamError):
+    """Too many requests' images are being fetched. Try again shortly, or send data URLs."""
+
+    code = "images_busy"
+    retry_after_s = 5.0
 
 
 class BackendUnavailable(UpstreamError):
@@ -250,6 +267,13 @@ class LimitStoreUnavailable(UpstreamError):
     """What counts everybody's requests does not answer. Try again shortly."""
 
     code = "limit_store_unavailable"
+    retry_after_s = 5.0
+
+
+class LimitStoreBusy(UpstreamError):
+    """Too many requests are being counted, so yours was not. Try again in a few seconds."""
+
+    code = "limit_store_busy"
     retry_after_s = 5.0
 
 

@@ -79,6 +79,11 @@ class Person:
         return (self.primary, *self.linked)
 
     @property
+    def account_id(self) -> str:
+        """An id of the account, the same whichever of its identities a token was issued to."""
+        return min(identity.id for identity in self.identities)
+
+    @property
     def is_service_account(self) -> bool:
         """Whether this is a program with credentials of its own, and nobody who logs in."""
         return self.primary.domain == CLIENTS_DOMAIN

@@ -67,7 +67,8 @@ class _Amount:
         return Limit(
             measure=self.measure,
             amount=self.amount,
-            owner=person.primary.id,
+            # An account has its limits once, and not once for each identity linked to it.
+            owner=person.account_id,
             scope=self.scope,
             subject=subject[self.scope],
         )

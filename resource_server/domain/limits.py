@@ -49,7 +49,8 @@ class Standing:
 class Limit:
     """One limit of one person: `amount` per minute, or at once.
 
-    `owner` is the person's id. `subject` is the key or the model, where only its requests count.
+    `owner` is the id of the person's account. `subject` is the key or the model, where only its
+    requests count.
     """
 
     measure: Measure

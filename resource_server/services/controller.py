@@ -45,7 +45,12 @@ class Controller:
             log.info("controller_waits")
             return
         log.info("controller_active", extra={"fence": self._fence})
-        await self._source.sync(self._fence)
+        try:
+            await self._source.sync(self._fence)
+        except BaseException:
+            # Who starts again, with mended files, need not wait until the term is over.
+            await self._release()
+            raise
 
     async def run(self) -> None:
         """Hold the lease and work, or wait for the lease, for ever."""

@@ -25,6 +25,7 @@ from resource_server.domain.limits import (
     Verdict,
 )
 from resource_server.ports import LimitStore
+from resource_server.services.supervision import forever
 
 #: Leases begin anew this often (seconds): two may fail before a place is lost.
 RENEW_EVERY_S = LEASE_S / 3
@@ -94,7 +95,7 @@ class Limits:
         self._life = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        renewing = asyncio.create_task(self._renew(), name="renew-leases")
+        renewing = asyncio.create_task(forever("renew-leases", self._renew), name="renew-leases")
         self._life.push_async_callback(self._stop, renewing)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from resource_server.domain import errors
@@ -9,6 +10,12 @@ from resource_server.domain.catalog import Cluster, Framework, Model, NamedModel
 from resource_server.domain.inference import RESERVED_EVERYWHERE
 from resource_server.domain.routing import Choice
 from resource_server.ports import RequestBody
+
+#: An alias's object is merged into a caller's of this many bytes; templates' arguments are small.
+MAX_MERGED_BYTES = 65_536
+#: How a list of token numbers begins, or one of such lists, and how many bytes are looked at.
+_TOKENS = re.compile(rb"\[\s*(?:\[\s*)?-?[0-9]")
+_BEGINNING_BYTES = 1000
 
 
 def require_route(model: Model, route: str) -> None:
@@ -46,7 +53,7 @@ def require_fields(body: RequestBody, route: str, framework: Framework) -> None:
         raise errors.ReservedField(
             f"The field '{reserved[0]}' is set by the service. Leave it out.", param=reserved[0]
         )
-    if route == "embeddings" and framework.texts_only and _holds_tokens(body.value("input")):
+    if route == "embeddings" and framework.texts_only and _holds_tokens(body.raw("input")):
         raise errors.InvalidRequest(
             f"This model's engine ({framework.name}) takes texts and no lists of token numbers. "
             "With LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False).",
@@ -66,17 +73,23 @@ def under_its_id(body: RequestBody, named: NamedModel) -> RequestBody:
         if name not in body.fields:
             values[name] = default
         elif isinstance(default, Mapping):
-            given = body.value(name)
+            given = _object(body, name)
             if isinstance(given, Mapping):
                 values[name] = {**default, **given}
     return body.replaced(values)
 
 
-def _holds_tokens(given: object) -> bool:
-    """Tell whether an embeddings' input is a list of token numbers, or of such lists."""
-    if not isinstance(given, list) or not given:
-        return False
-    first = given[0]
-    if isinstance(first, list):
-        first = first[0] if first else None
-    return isinstance(first, int)
+def _object(body: RequestBody, name: str) -> object:
+    if len(body.raw(name)) > MAX_MERGED_BYTES:
+        raise errors.InvalidRequest(
+            f"'{name}' is longer than {MAX_MERGED_BYTES} bytes.", param=name
+        )
+    return body.value(name)
+
+
+def _holds_tokens(raw: bytes) -> bool:
+    """Tell whether an embeddings' input is a list of token numbers, or of such lists.
+
+    By its first bytes: reading millions of them would stop the process for as long.
+    """
+    return bool(_TOKENS.match(raw[:_BEGINNING_BYTES]))

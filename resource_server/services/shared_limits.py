@@ -16,13 +16,21 @@ class SharedLimits:
     While the shared store does not answer, each worker counts for itself, from nothing: whoever
     asks several workers gets up to that many times their limits for so long. To refuse everybody
     would be worse, and to count nothing would leave the clusters without any protection.
+
+    A store that answers, but too many ask, is not away: then `LimitStoreBusy` refuses a request,
+    for otherwise whoever asks often enough would be rid of the limits.
     """
 
     def __init__(self, shared: LimitStore, own: LimitStore) -> None:
         self._shared = shared
         self._own = own
-        #: Leases that the shared store knows nothing of.
+        #: Leases of places that the shared store knows nothing of.
         self._leases: set[str] = set()
+
+    @property
+    def leases(self) -> int:
+        """How many places are taken here that the shared store knows nothing of."""
+        return len(self._leases)
 
     async def take(self, claim: Claim) -> Verdict:
         """Take from every limit or from none; see `ports.LimitStore`."""
@@ -30,7 +38,9 @@ class SharedLimits:
             return await self._shared.take(claim)
         except errors.LimitStoreUnavailable:
             verdict = await self._own.take(claim)
-        if verdict.granted and claim.is_settled_later:
+        # Only places are always given back, and only they have to be given back where they were
+        # taken; tokens are charged wherever it is possible by then.
+        if verdict.granted and claim.places:
             self._leases.add(claim.lease)
         return verdict
 
@@ -38,7 +48,7 @@ class SharedLimits:
         """Give places back and charge tokens; see `ports.LimitStore`."""
         if claim.lease not in self._leases:
             # If it fails, the place comes back with its lease, and the tokens are charged here.
-            with suppress(errors.LimitStoreUnavailable):
+            with suppress(errors.LimitStoreUnavailable, errors.LimitStoreBusy):
                 return await self._shared.settle(claim, tokens=tokens)
         self._leases.discard(claim.lease)
         return await self._own.settle(claim, tokens=tokens)
@@ -48,5 +58,5 @@ class SharedLimits:
         await self._own.renew([claim for claim in claims if claim.lease in self._leases])
         if shared := [claim for claim in claims if claim.lease not in self._leases]:
             # If it fails, the next round tries again.
-            with suppress(errors.LimitStoreUnavailable):
+            with suppress(errors.LimitStoreUnavailable, errors.LimitStoreBusy):
                 await self._shared.renew(shared)

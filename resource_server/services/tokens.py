@@ -6,6 +6,7 @@ import asyncio
 import copy
 import hashlib
 import hmac
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,14 +22,18 @@ from resource_server.services.sealed_grants import Seal, VerifiedGrant
 REFUSAL_TTL_S = 30.0
 #: While Globus is down, a grant counts for this long after it was verified (seconds; section 7).
 OUTAGE_TTL_S = 3600.0
-#: While Globus is down, it is asked about a known token this often at the most (seconds).
+#: While Globus is down or throttles us, or has just said what keeps somebody out, it is asked about
+#: a known token this often at the most (seconds).
 OUTAGE_RETRY_S = 10.0
 #: So many refusals are remembered at the most.
 REFUSALS_KEPT = 10_000
 #: So many new tokens are checked at once at the most; further ones are told to come back.
 ASKING_AT_ONCE = 2_000
-#: A process that asks about a token keeps the others from asking for this long (seconds).
-CLAIM_TTL_S = 30.0
+#: A process that asks about a token keeps the others from asking for this long (seconds), unless
+#: the composition root says otherwise: a little longer than Globus may take for an answer.
+CLAIM_TTL_S = 12.0
+#: What RFC 6750 lets a bearer token be. Globus' tokens are about a hundred characters long.
+_FORM = re.compile(r"[A-Za-z0-9._~+/-]{1,2048}={0,2}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,9 @@ class Tokens:
     Caches are keyed by an HMAC, so a token itself is never kept. A grant serves for `ttl_s` after
     Globus confirmed it, in whichever process, and never past the token's expiry. Concurrent
     requests with one token cause one question to Globus, also when several processes share the
-    cache. While Globus is down, what was verified within the last hour still serves.
+    cache. While Globus is down, what was verified within the last hour still serves. While it only
+    throttles us, a grant serves for twice `ttl_s`: anybody can bring that about, so it must not
+    let tokens that were revoked serve for an hour, nor shut everybody out at once.
 
     Deadlines of logins are looked at with every request: a login that grows too old stops counting
     at that moment, and not when the token is asked about next. A policy that the catalog has
@@ -70,6 +77,7 @@ class Tokens:
         cache: GrantCache,
         key: bytes,
         ttl_s: float,
+        claim_ttl_s: float = CLAIM_TTL_S,
         capacity: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -79,6 +87,7 @@ class Tokens:
         self._key = hmac.digest(key, b"digest of tokens", hashlib.sha256)
         self._seal = Seal(key)
         self._ttl_s = ttl_s
+        self._claim_ttl_s = claim_ttl_s
         self._clock = clock
         # Apart, so that refusals of tokens that anybody can invent push out no grant.
         self._grants = _Entries(capacity)
@@ -91,6 +100,8 @@ class Tokens:
         Raises what `IdentityProvider.identify` and `Entrance.require` raise; `error.person` is
         the holder where the token is good and its holder is not admitted.
         """
+        if not _FORM.fullmatch(token):
+            raise errors.Unauthenticated(NOT_A_TOKEN)
         digest = hmac.digest(self._key, token.encode(), hashlib.sha256)
         entry = self._grants.get(digest) or self._refusals.get(digest)
         if entry is None or not entry.serves(self._entrance.policies(), self._clock()):
@@ -116,9 +127,10 @@ class Tokens:
     def _look_again_soon(self, digest: bytes, entry: _Entry) -> None:
         """Do not hold it against people for long that they were not admitted.
 
-        They may join the group, or renew the login of the session that the token belongs to.
+        They may join the group, or renew the login of the session that the token belongs to. Yet
+        what was learnt long ago must not make each of their requests a question to Globus.
         """
-        soon = entry.learnt_at + REFUSAL_TTL_S
+        soon = max(entry.learnt_at + REFUSAL_TTL_S, self._clock() + OUTAGE_RETRY_S)
         if entry.fresh_until > soon:
             self._grants.keep(digest, replace(entry, fresh_until=soon))
 
@@ -141,15 +153,15 @@ class Tokens:
         policies = self._entrance.policies()
         if entry := await self._shared(digest, policies):
             return entry
-        claimed = await self._cache.claim(digest, ttl_s=CLAIM_TTL_S)
-        if not claimed:
-            await self._cache.wait(digest, timeout_s=CLAIM_TTL_S)
+        claim = await self._cache.claim(digest, ttl_s=self._claim_ttl_s)
+        if claim is None:
+            await self._cache.wait(digest, timeout_s=self._claim_ttl_s)
         try:
             # Also with a claim: it may have been released between the look and the claim.
             return await self._shared(digest, policies) or await self._ask(digest, token, policies)
         finally:
-            if claimed:
-                await self._cache.release(digest)
+            if claim is not None:
+                await self._cache.release(digest, claim)
 
     async def _shared(self, digest: bytes, policies: frozenset[str]) -> _Entry | None:
         """Return what the processes know together, if it still serves or is of use in an outage."""
@@ -179,13 +191,18 @@ class Tokens:
         try:
             grant = await self._provider.identify(token, known=known is not None, policies=policies)
         except errors.CallerError as refusal:
-            self._grants.forget(digest)
-            await self._cache.forget(digest)
+            if known is not None:
+                # Of a token that was never good, the cache holds nothing either.
+                self._grants.forget(digest)
+                await self._cache.forget(digest)
             fresh_until = now + min(REFUSAL_TTL_S, self._ttl_s)
             entry = _Entry(learnt_at=now, fresh_until=fresh_until, refusal=refusal)
             return self._refusals.keep(digest, entry)
         except errors.IdentityServiceUnavailable as outage:
-            return self._during_outage(digest, policies, outage)
+            return self._meanwhile(digest, policies, refusal=outage, ttl_s=OUTAGE_TTL_S)
+        except errors.IdentityServiceThrottled as refusal:
+            ttl_s = min(2 * self._ttl_s, OUTAGE_TTL_S)
+            return self._meanwhile(digest, policies, refusal=refusal, ttl_s=ttl_s)
         except errors.UpstreamError as problem:
             return _Entry(learnt_at=now, fresh_until=now, refusal=problem)
         self._refusals.forget(digest)
@@ -199,17 +216,22 @@ class Tokens:
         if ttl_s > 0:
             await self._cache.put(digest, self._seal.close(digest, verified), ttl_s=ttl_s)
 
-    def _during_outage(
-        self, digest: bytes, policies: frozenset[str], outage: errors.IdentityServiceUnavailable
+    def _meanwhile(
+        self,
+        digest: bytes,
+        policies: frozenset[str],
+        *,
+        refusal: errors.UpstreamError,
+        ttl_s: float,
     ) -> _Entry:
-        """Let what was verified lately serve a little longer; otherwise say that nobody answers."""
+        """Let what was verified within `ttl_s` serve a little longer; otherwise refuse."""
         now = self._clock()
         known = self._grants.get(digest)
-        if known and now < known.learnt_at + OUTAGE_TTL_S:
+        if known and now < known.learnt_at + ttl_s:
             # Policies that nobody could be asked about are not met; all else goes on.
             served = replace(known, fresh_until=now + OUTAGE_RETRY_S, policies=policies)
             return self._grants.keep(digest, served)
-        return _Entry(learnt_at=now, fresh_until=now, refusal=outage)
+        return _Entry(learnt_at=now, fresh_until=now, refusal=refusal)
 
 
 class _Entries:
@@ -239,8 +261,9 @@ class _Entries:
         self._entries.pop(digest, None)
 
 
-EXPIRED = (
-    "Your access token has expired. Get a new one: "
-    "python inference_auth_token.py get_access_token; if that fails, log out at "
+_RENEWAL = (
+    "Get a new one: python inference_auth_token.py get_access_token; if that fails, log out at "
     "https://app.globus.org/logout and run: python inference_auth_token.py authenticate --force"
 )
+EXPIRED = f"Your access token has expired. {_RENEWAL}"
+NOT_A_TOKEN = f"The Authorization header holds no Globus access token. {_RENEWAL}"

@@ -14,6 +14,14 @@ from resource_server.store.database import CONCURRENCY
 CONNECT_TIMEOUT_S = 5
 #: Seconds that PostgreSQL spends on one statement, and for which it keeps an idle transaction.
 STATEMENT_TIMEOUT_S = 9
+#: A server that is gone without a word, as at a fail-over to another host, is given up after so
+#: long. Linux by itself waits for a quarter of an hour, and for hours on an idle connection.
+UNANSWERED = {
+    "tcp_user_timeout": "10000",  # milliseconds
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
 #: Seconds that a writer to SQLite waits for another one.
 SQLITE_WAIT_S = 20
 
@@ -36,6 +44,7 @@ def connection_settings(settings: Settings, role: str) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": _timeouts(given.pop("options", ""))
         | {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": f"hotnode-{role}"}
+        | UNANSWERED
         | given
         | {
             "pool": {

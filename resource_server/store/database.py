@@ -10,8 +10,13 @@ from functools import cache
 from typing import TypeVar, TypeVarTuple
 
 from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
     InterfaceError,
+    NotSupportedError,
     OperationalError,
+    ProgrammingError,
     close_old_connections,
     connections,
 )
@@ -22,6 +27,8 @@ from resource_server.domain import errors
 CONCURRENCY = 8
 #: Seconds that one call may take, with its wait for a thread.
 TIMEOUT_S = 10.0
+#: What the database finds wrong with the question: a mistake of ours that repeating does not mend.
+MISTAKES = (ProgrammingError, DataError, IntegrityError, NotSupportedError)
 
 _Arguments = TypeVarTuple("_Arguments")
 _Result = TypeVar("_Result")
@@ -34,8 +41,10 @@ async def in_database(
 
     A slow function delays no request that stays out of the database, and others only once
     `CONCURRENCY` of them run. Connections that are broken or past their age are closed before
-    and after. Raises `DatabaseUnavailable` if the database cannot be reached, and after
-    `timeout_s`; a function that runs by then runs on to its end, and keeps its thread until then.
+    and after. Raises `DatabaseUnavailable` if the database cannot be reached or cannot do what it
+    is asked, as one that is read-only while another takes over; and after `timeout_s`: a function
+    that runs by then runs on to its end, and keeps its thread until then. `MISTAKES` pass
+    unchanged.
     """
     call = asyncio.get_running_loop().run_in_executor(
         _threads(), contextvars.copy_context().run, _with_fresh_connection, function, args
@@ -49,7 +58,9 @@ async def in_database(
         name = getattr(function, "__qualname__", repr(function))
         late = TimeoutError(f"{name} got no answer of the database in {timeout_s:g} s")
         raise errors.DatabaseUnavailable from late
-    except (OperationalError, InterfaceError) as error:
+    except MISTAKES:
+        raise
+    except (DatabaseError, InterfaceError) as error:
         raise errors.DatabaseUnavailable from error
 
 

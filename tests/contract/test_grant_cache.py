@@ -100,12 +100,13 @@ async def test_one_process_gets_the_claim(caches: Caches) -> None:
 async def test_of_many_at_once_one_gets_the_claim(caches: Caches) -> None:
     both = [caches.first, caches.second] * 20
     claims = await asyncio.gather(*(cache.claim(A, ttl_s=LONG_S) for cache in both))
-    assert sum(claims) == 1
+    assert sum(claim is not None for claim in claims) == 1
 
 
 async def test_a_released_claim_is_to_be_had_again(caches: Caches) -> None:
-    await caches.first.claim(A, ttl_s=LONG_S)
-    await caches.first.release(A)
+    claim = await caches.first.claim(A, ttl_s=LONG_S)
+    assert claim is not None
+    await caches.first.release(A, claim)
     assert await caches.second.claim(A, ttl_s=LONG_S)
 
 
@@ -116,11 +117,12 @@ async def test_the_claim_of_a_process_that_died_ends_by_itself(caches: Caches) -
 
 
 async def test_whoever_waits_goes_on_when_the_claim_is_released(caches: Caches) -> None:
-    await caches.first.claim(A, ttl_s=LONG_S)
+    claim = await caches.first.claim(A, ttl_s=LONG_S)
+    assert claim is not None
     waiting = asyncio.create_task(caches.second.wait(A, timeout_s=LONG_S))
     await asyncio.sleep(0)
     await caches.first.put(A, b"value", ttl_s=LONG_S)
-    await caches.first.release(A)
+    await caches.first.release(A, claim)
     async with asyncio.timeout(LONG_S / 2):
         await waiting
     assert await caches.second.get(A) == b"value"
@@ -139,5 +141,18 @@ async def test_nobody_waits_for_longer_than_they_want(caches: Caches) -> None:
 
 
 async def test_to_release_what_is_not_claimed_does_nothing(caches: Caches) -> None:
-    await caches.first.release(A)
+    await caches.first.release(A, "nobody's claim")
     assert await caches.first.claim(A, ttl_s=LONG_S)
+
+
+async def test_nobody_ends_the_claim_of_another(caches: Caches) -> None:
+    """Whose own claim ran out while they asked leaves that of the next one alone."""
+    late = await caches.first.claim(A, ttl_s=0.5)
+    assert late is not None
+    await caches.pass_time(0.6)
+    for heir in (caches.first, caches.second):
+        claim = await heir.claim(A, ttl_s=LONG_S)
+        assert claim is not None
+        await caches.first.release(A, late)
+        assert await caches.second.claim(A, ttl_s=LONG_S) is None
+        await heir.release(A, claim)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
+
+import pytest
 
 from lab import keeper
 
@@ -52,6 +55,23 @@ async def test_an_agent_that_has_gone_is_no_error(tmp_path: Path) -> None:
     keeper.end(tmp_path / "never.pid")
     (tmp_path / "daemon.pid").write_text(str(gone.pid))
     keeper.end(tmp_path / "daemon.pid")
+
+
+async def test_whoever_has_the_number_of_an_agent_that_is_long_gone_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    stranger = await asyncio.create_subprocess_exec("sleep", "1000")
+    try:
+        file = tmp_path / "daemon.pid"
+        file.write_text(str(stranger.pid))
+        agent_began = file.stat().st_mtime - 3600
+        os.utime(file, (agent_began, agent_began))
+        keeper.end(file)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stranger.wait(), 0.5)
+    finally:
+        stranger.kill()
+        await stranger.wait()
 
 
 async def test_the_demo_is_interrupted_in_one_line() -> None:

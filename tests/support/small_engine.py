@@ -31,10 +31,18 @@ class SmallEngine:
         return web.Response(status=200 if self._healthy else 503)
 
     async def complete(self, request: web.Request) -> web.Response:
+        if self._behaviour == "reads-before-it-asks-for-the-key" and not self._may(request):
+            return web.json_response({"error": "no such field"}, status=422)
         if not self._may(request):
             return web.json_response({"error": "no key"}, status=401)
+        if self._behaviour == "keeps-the-probe":
+            print("keeping the probe", flush=True)  # noqa: T201 # to the log, for the test
+            await asyncio.Event().wait()
         asked = await request.json()
-        if self._behaviour == "healthy-but-mute" or asked["model"] != self._model:
+        if (
+            self._behaviour in {"healthy-but-mute", "mute-and-deaf"}
+            or asked["model"] != self._model
+        ):
             return web.json_response({"error": "no tokens"}, status=500)
         if self._behaviour == "ends-after-start":
             asyncio.get_running_loop().call_later(0.1, os._exit, 7)
@@ -67,7 +75,8 @@ async def main() -> None:
     if given.behaviour == "ends-at-once":
         sys.exit(3)
     stop = asyncio.Event()
-    on_term = (lambda: None) if given.behaviour == "ignores-sigterm" else stop.set
+    deaf = given.behaviour in {"ignores-sigterm", "mute-and-deaf"}
+    on_term = (lambda: None) if deaf else stop.set
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, on_term)
     if given.behaviour == "has-a-worker":
         # Prints the worker's number to the log, for the test to look for it.
@@ -78,12 +87,13 @@ async def main() -> None:
     application.router.add_get("/health", engine.health)
     application.router.add_post("/complete", engine.complete)
     application.router.add_post("/transcribe", engine.transcribe)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=1.0)
     await runner.setup()
     if given.behaviour == "does-not-listen":
         await stop.wait()
     elif given.socket.isdecimal():
-        await web.TCPSite(runner, "127.0.0.1", int(given.socket)).start()
+        address = "0.0.0.0" if given.behaviour == "open-to-the-network" else "127.0.0.1"  # noqa: S104
+        await web.TCPSite(runner, address, int(given.socket)).start()
     else:
         await web.UnixSite(runner, given.socket).start()
     await stop.wait()

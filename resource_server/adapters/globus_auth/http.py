@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import aiohttp
 import structlog
@@ -46,8 +46,9 @@ class Reply:
 class GlobusHttp:
     """Sends requests to Globus.
 
-    Every failure is `IdentityServiceUnavailable`, but for a turn that did not come in time:
-    `IdentityServiceBusy`.
+    Every failure is `IdentityServiceUnavailable`, but for a turn that did not come in time,
+    `IdentityServiceBusy`, and for a 429, `IdentityServiceThrottled`: a Globus that throttles us
+    is not down, and whoever makes us ask often enough brings it about.
     """
 
     def __init__(self, *, timeout_s: float) -> None:
@@ -98,22 +99,28 @@ class GlobusHttp:
             raise _unavailable(url, f"{type(error).__name__}: {error}") from error
         finally:
             self._turns.release()
-        if (
-            response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            or response.status == HTTPStatus.TOO_MANY_REQUESTS
-        ):
-            raise _unavailable(
-                url, f"HTTP {response.status}", response.headers.get("Retry-After", "")
-            )
+        retry_after = response.headers.get("Retry-After", "")
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            log.warning("globus_auth_throttles", url=url, retry_after=retry_after)
+            raise _later(errors.IdentityServiceThrottled(), retry_after)
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise _later(_unavailable(url, f"HTTP {response.status}"), retry_after)
         try:
             return Reply(status=response.status, value=json.loads(body))
         except ValueError as error:
             raise _unavailable(url, f"HTTP {response.status} without JSON") from error
 
 
-def _unavailable(url: str, reason: str, retry_after: str = "") -> errors.IdentityServiceUnavailable:
+def _unavailable(url: str, reason: str) -> errors.IdentityServiceUnavailable:
     log.warning("globus_auth_unavailable", url=url, reason=reason)
-    error = errors.IdentityServiceUnavailable()
+    return errors.IdentityServiceUnavailable()
+
+
+_ErrorT = TypeVar("_ErrorT", bound=errors.UpstreamError)
+
+
+def _later(error: _ErrorT, retry_after: str) -> _ErrorT:
+    """Return the error with the wait that Globus asked for, if that is a number of seconds."""
     if retry_after.isdecimal():
         error.retry_after_s = min(float(retry_after), RETRY_AFTER_MAX_S)
     return error

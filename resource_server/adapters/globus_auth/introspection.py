@@ -31,7 +31,6 @@ INACTIVE = (
     "Your access token has expired or was revoked. It may also be no Globus token at all. "
     f"{_RENEWAL}"
 )
-NOT_A_TOKEN = f"The Authorization header holds no Globus access token. {_RENEWAL}"
 NOT_FOR_US = f"This access token was issued for another service. {_RENEWAL}"
 NOT_YET = "Your access token is not valid yet. Check the clock of the computer it comes from."
 CONSENT_MISSING = (

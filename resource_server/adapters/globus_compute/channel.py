@@ -24,10 +24,10 @@ from resource_server.adapters.globus_compute.payload import Payload
 from resource_server.adapters.globus_compute.recovery import Recovery
 from resource_server.adapters.globus_compute.results import Link, ResultStream
 from resource_server.adapters.globus_compute.submitter import Submitter
-from resource_server.adapters.globus_compute.supervision import forever
 from resource_server.adapters.globus_compute.task_errors import about_task
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
+from resource_server.services.supervision import forever
 
 log = structlog.get_logger()
 

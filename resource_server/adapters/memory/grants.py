@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,6 +20,7 @@ class _Value:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
     until: float
+    name: str = field(default_factory=lambda: secrets.token_hex(16))
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -58,18 +60,19 @@ class MemoryGrants:
         """Know nothing of a token any more."""
         self._values.pop(digest, None)
 
-    async def claim(self, digest: bytes, *, ttl_s: float) -> bool:
-        """Tell whether the caller is the one to ask about a token."""
+    async def claim(self, digest: bytes, *, ttl_s: float) -> str | None:
+        """Return the name of the caller's claim to ask about a token; None if there is another."""
         if self._claimed(digest) is not None:
-            return False
-        self._claims[digest] = _Claim(until=self._clock() + ttl_s)
-        return True
+            return None
+        claim = self._claims[digest] = _Claim(until=self._clock() + ttl_s)
+        return claim.name
 
-    async def release(self, digest: bytes) -> None:
-        """End the caller's claim."""
-        claim = self._claims.pop(digest, None)
-        if claim is not None:
-            claim.over.set()
+    async def release(self, digest: bytes, claim: str) -> None:
+        """End a claim, unless its time was over and there is another by now."""
+        held = self._claims.get(digest)
+        if held is not None and held.name == claim:
+            del self._claims[digest]
+            held.over.set()
 
     async def wait(self, digest: bytes, *, timeout_s: float) -> None:
         """Return as soon as nobody claims the token, at the latest when the time is over."""

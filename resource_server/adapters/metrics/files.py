@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import values
+
+from resource_server.adapters.metrics import ended
+from resource_server.adapters.metrics.allocated import AllocatedDict
 
 #: Where the client library looks for the directory.
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 #: A process that has not touched its files for so long is not there any more (seconds).
 GONE_AFTER_S = 30.0
+#: Then its files go, too; one that was only stopped for a while still had them (seconds).
+REMOVED_AFTER_S = 300.0
+#: An empty file that a process keeps fresh from before it has any others.
+_LIFE = "alive"
+_LOCK = "lock"
 
 
 def share(directory: Path) -> None:
@@ -25,10 +34,14 @@ def share(directory: Path) -> None:
     matters is when they touched their files, and not which process ids there are.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not any(_is_alive(file) for file in directory.glob("*.db")):
-        empty(directory)
-    os.environ[VARIABLE] = str(directory)
     name = _process_name()
+    with _locked(directory, fcntl.LOCK_EX):
+        _tidy(directory)
+        # Whoever looks next sees that somebody is here.
+        (directory / f"{_LIFE}_{name}.db").touch(mode=0o600)
+    os.environ[VARIABLE] = str(directory)
+    # The library has no other place where one could say which class it takes.
+    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined] # not exported
     # The library leaves this function without types.
     made = values.MultiProcessValue(process_identifier=lambda: name)  # type: ignore[no-untyped-call]
     values.ValueClass = made
@@ -38,6 +51,41 @@ def empty(directory: Path) -> None:
     """Remove what processes wrote that have ended. The one that starts all others calls it."""
     for file in directory.glob("*.db"):
         file.unlink(missing_ok=True)
+
+
+def _tidy(directory: Path) -> None:
+    """Begin at nought if nobody is there, else put together what the dead have left."""
+    alive = {_owner(file) for file in _living(directory, GONE_AFTER_S)} - {ended.NAME}
+    if not alive:
+        empty(directory)
+        return
+    kept = {_owner(file) for file in _living(directory, REMOVED_AFTER_S)} | {ended.NAME}
+    ended.merge(directory, [f for f in directory.glob("*.db") if _owner(f) not in kept])
+
+
+def _owner(file: Path) -> str:
+    return file.stem.rpartition("_")[2]
+
+
+def _living(directory: Path, within_s: float) -> Iterator[Path]:
+    return (file for file in directory.glob("*.db") if _is_alive(file, within_s))
+
+
+@contextmanager
+def reading(directory: Path) -> Iterator[list[str]]:
+    """Yield the files to add up, all of which stay while the body reads them."""
+    with _locked(directory, fcntl.LOCK_SH):
+        yield readable(directory)
+
+
+@contextmanager
+def _locked(directory: Path, how: int) -> Iterator[None]:
+    """Hold the directory's lock, which nobody keeps for longer than reading its files takes."""
+    with (directory / _LOCK).open("a", encoding="ascii") as lock:
+        # Without locks, as on some network file systems, a page may fail while somebody starts.
+        with suppress(OSError):
+            fcntl.flock(lock, how)
+        yield
 
 
 def shared_directory() -> Path | None:
@@ -77,9 +125,9 @@ def _counts(file: Path) -> bool:
     return not file.name.startswith("gauge_live") or _is_alive(file)
 
 
-def _is_alive(file: Path) -> bool:
+def _is_alive(file: Path, within_s: float = GONE_AFTER_S) -> bool:
     with suppress(FileNotFoundError):
-        return time.time() - file.stat().st_mtime < GONE_AFTER_S
+        return time.time() - file.stat().st_mtime < within_s
     return False
 
 

@@ -54,8 +54,7 @@ class _AllProcesses(Collector):
 
     @override
     def collect(self) -> Iterable[Metric]:
-        # The library leaves this function without types.
-        merged: Iterable[Metric] = MultiProcessCollector.merge(  # type: ignore[no-untyped-call]
-            files.readable(self._directory)
-        )
+        with files.reading(self._directory) as paths:
+            # The library leaves this function without types.
+            merged: Iterable[Metric] = MultiProcessCollector.merge(paths)  # type: ignore[no-untyped-call]
         return merged

@@ -33,7 +33,9 @@ KINDS = {
     "reasoning_tokens": "reasoning",
 }
 _TOKEN_REFUSED = "invalid_api_key"  # noqa: S105 - the name of an error
-_TOKEN_UNCHECKED = frozenset({"identity_service_unavailable", "identity_service_busy"})
+_TOKEN_UNCHECKED = frozenset(
+    {"identity_service_unavailable", "identity_service_busy", "identity_service_throttled"}
+)
 
 
 class RequestMetrics:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 
 from redis.commands.core import AsyncScript
 
 from resource_server.adapters.redis import limit_scripts
-from resource_server.adapters.redis.connection import RedisAway, RedisLink
+from resource_server.adapters.redis.connection import RedisAway, RedisBusy, RedisLink
 from resource_server.domain import errors
 from resource_server.domain.limits import (
     LEASE_S,
@@ -28,9 +28,8 @@ _NUMBERS = 3
 class RedisLimitStore:
     """A `ports.LimitStore` in Redis.
 
-    All keys of one person have one hash tag, so that on Redis Cluster they are at one node. Each
-    key expires when it says no more than its absence. Nobody's name is in them: ids, and digests
-    of keys.
+    Each key expires when it says no more than its absence. Nobody's name is in them: ids, and
+    digests of keys.
     """
 
     def __init__(self, link: RedisLink, *, lease_s: float = LEASE_S) -> None:
@@ -56,15 +55,14 @@ class RedisLimitStore:
         """Begin leases anew; see `ports.LimitStore`."""
         if not claims:
             return
-        with self._asked():
-            async with self._link.client.pipeline(transaction=False) as pipeline:
-                for claim in claims:
-                    places = Claim(lease=claim.lease, limits=claim.places)
-                    await self._renew(_keys(places), self._arguments(places), client=pipeline)
-                await pipeline.execute()
+        async with self._asked(), self._link.client.pipeline(transaction=False) as pipeline:
+            for claim in claims:
+                places = Claim(lease=claim.lease, limits=claim.places)
+                await self._renew(_keys(places), self._arguments(places), client=pipeline)
+            await pipeline.execute()
 
     async def _run(self, script: AsyncScript, claim: Claim, *, tokens: int = 0) -> list[int]:
-        with self._asked():
+        async with self._asked():
             said: list[int] = await script(_keys(claim), self._arguments(claim, tokens))
         return said
 
@@ -74,11 +72,13 @@ class RedisLimitStore:
             arguments += (limit.measure.value, limit.amount)
         return arguments
 
-    @contextmanager
-    def _asked(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[None]:
         try:
-            with self._link.asked():
+            async with self._link.asked():
                 yield
+        except RedisBusy as busy:
+            raise errors.LimitStoreBusy from busy
         except RedisAway as away:
             raise errors.LimitStoreUnavailable(str(away)) from away
 

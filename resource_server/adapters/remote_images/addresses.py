@@ -7,15 +7,17 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 #: The one part of IPv6 from which public addresses are given out. IPv4-mapped addresses, NAT64,
 #: link-local, private and multicast ones are all outside.
 PUBLIC_V6 = IPv6Network("2000::/3")
-#: Parts of the above that carry an IPv4 address (Teredo, 6to4) or are for documents alone, which
-#: Python 3.11 does not know of all.
+#: Parts of the above that carry an IPv4 address (Teredo, 6to4), were given back (6bone) or are for
+#: documents alone, which Python 3.11 does not know of all.
 NOT_PUBLIC_V6 = (
     IPv6Network("2001::/32"),
     IPv6Network("2002::/16"),
+    IPv6Network("3ffe::/16"),
     IPv6Network("3fff::/20"),
 )
-#: Relays to 6to4, which the standard library takes for public.
-NOT_PUBLIC_V4 = (IPv4Network("192.88.99.0/24"),)
+#: What protocols use among themselves, and relays to 6to4: the standard library takes some of
+#: these for public.
+NOT_PUBLIC_V4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
 
 
 def is_public(text: str) -> bool:

@@ -7,13 +7,16 @@ import re
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from itertools import islice
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 
 from resource_server.adapters.remote_images.addresses import is_public
+from resource_server.adapters.remote_images.bulk import require_searchable
 from resource_server.adapters.remote_images.download import Count, Downloads
 from resource_server.adapters.remote_images.places import FIELDS, Image, Place, places_in
 from resource_server.adapters.remote_images.resolver import CheckedResolver, LookUp, MayConnect
@@ -21,12 +24,12 @@ from resource_server.adapters.remote_images.rules import ImageRules, Refused
 from resource_server.domain import errors
 from resource_server.ports import RequestBody
 
-#: A body that names something by address has one of these in it, unless characters are written as
+#: A field that names something by address has one of these in it, unless characters are written as
 #: escapes.
 KEYS = (b"_url", b"source")
 ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
-#: Images that one process, and one request, fetches at the same time.
-AT_ONCE = 32
+#: Requests whose images one process fetches at the same time, and images of one request.
+REQUESTS_AT_ONCE = 16
 AT_ONCE_OF_A_REQUEST = 4
 
 
@@ -49,7 +52,7 @@ class RemoteImages:
         self._may_connect = may_connect
         self._look_up = look_up
         self._tls = tls
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         self._resolver = CheckedResolver(self._may_connect, self._look_up)
@@ -80,21 +83,32 @@ class RemoteImages:
     async def inlined(self, body: RequestBody) -> RequestBody:
         """Return the body with every remote image in it as a data URL.
 
-        Without any it is the very same body. Raises `InvalidImage`.
+        Without any it is the very same body. Raises `InvalidImage`, `InvalidRequest` for a body
+        that is too much to look through, or `ImagesBusy`.
         """
-        if not _may_name_images(body.content):
-            return body
-        values = {field: body.value(field) for field in FIELDS if field in body.fields}
-        places = {field: list(places_in(field, value)) for field, value in values.items()}
-        found = [place for named in places.values() for place in named]
+        values = {field: body.value(field) for field in _fields_to_search(body)}
+        places = (place for field, value in values.items() for place in places_in(field, value))
+        found = list(islice(places, self._rules.max_images + 1))
         if not found:
             return body
         self._require_allowed(found)
-        images = await self._fetch_all(found)
-        for place in found:
-            if place.put is not None:
-                place.put(images[place.url])
-        return body.replaced({field: values[field] for field, named in places.items() if named})
+        async with self._turn():
+            images = await self._fetch_all(found)
+        # Some tens of milliseconds for the largest, in which others shall be served.
+        return await asyncio.to_thread(_with_images, body, values, found, images)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Hold one of the places of those whose images are fetched; time counts from here."""
+        try:
+            async with asyncio.timeout(self._rules.turn_within_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise errors.ImagesBusy from error
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def _require_allowed(self, found: list[Place]) -> None:
         """Raise `InvalidImage` for what can be refused before anything is asked."""
@@ -130,7 +144,7 @@ class RemoteImages:
 
     async def _fetch(self, place: Place, request: _Request) -> Image:
         try:
-            async with asyncio.timeout_at(request.deadline), request.turns, self._turns:
+            async with asyncio.timeout_at(request.deadline), request.turns:
                 return await self._downloads.fetch(place.url, request.count(place.url))
         except TimeoutError as error:
             limit = f"{self._rules.timeout_s:g} seconds"
@@ -139,11 +153,33 @@ class RemoteImages:
             raise _invalid(place, refused) from refused
 
 
-def _may_name_images(content: bytes) -> bool:
-    """Tell whether a body has to be read at all."""
-    return any(key in content for key in KEYS) or bool(
-        b"\\u00" in content and ESCAPED_ASCII.search(content)
-    )
+def _fields_to_search(body: RequestBody) -> list[str]:
+    """Return the fields that may name images, or raise `InvalidRequest` for too large a one."""
+    found = []
+    for field in FIELDS:
+        raw = body.raw(field)
+        if _may_name_images(raw):
+            require_searchable(raw, field)
+            found.append(field)
+    return found
+
+
+def _may_name_images(raw: bytes) -> bool:
+    """Tell whether a field has to be read at all."""
+    return any(key in raw for key in KEYS) or bool(b"\\u00" in raw and ESCAPED_ASCII.search(raw))
+
+
+def _with_images(
+    body: RequestBody,
+    values: Mapping[str, object],
+    found: list[Place],
+    images: Mapping[str, Image],
+) -> RequestBody:
+    for place in found:
+        if place.put is not None:
+            place.put(images[place.url])
+    changed = {place.trail.field for place in found}
+    return body.replaced({field: values[field] for field in values if field in changed})
 
 
 class _Request:

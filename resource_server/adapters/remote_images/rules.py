@@ -20,7 +20,7 @@ class ImageRules:
 
     `hosts` are names, or as `*.example.org` all names below one; without any, every host is
     allowed whose addresses are public. A request's images have `max_request_bytes` together, each
-    counted as often as the request names it.
+    counted as often as the request names it, and `timeout_s`, which count once it has its turn.
     """
 
     fetch: bool = True
@@ -28,6 +28,7 @@ class ImageRules:
     max_request_bytes: int = 7_000_000
     max_images: int = 16
     timeout_s: float = 20.0
+    turn_within_s: float = 10.0
     hosts: tuple[str, ...] = ()
     ports: tuple[int, ...] = (443,)
 

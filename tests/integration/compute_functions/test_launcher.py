@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from compute_functions import launcher, loopback_port, processes
+from compute_functions import instances, launcher, loopback_port, processes
 from compute_functions.contract import InstanceState
 from compute_functions.engine_client import Call, Engine
+from compute_functions.engine_probe import WORK_TIMEOUT_S
 from compute_functions.errors import AlreadyRunning, ConfigurationError, EngineFailed
 from compute_functions.instances import Registration
 from compute_functions.launcher import Launch
+from compute_functions.site import VARIABLE
 from tests.support.engine_doubles import EngineThatNotesItsCallers, listening_on_port
+from tests.support.eventually import eventually
 from tests.support.launches import ON_PORT, StateLog, launch, states, write_engine, write_model
 from tests.support.process_table import listener
 
@@ -119,7 +123,9 @@ async def test_somebody_else_on_the_port_is_not_taken_for_the_engine(tmp_path: P
         await log.until("starting")
         port = loopback_port.of(registered(given).endpoint)
         async with listening_on_port(stranger, port or 0):
-            with pytest.raises(EngineFailed, match="not ready within 2 s"):
+            with pytest.raises(
+                EngineFailed, match="not ready within 2 s: a process that is not of"
+            ):
                 await task
 
     assert stranger.callers == []
@@ -254,9 +260,18 @@ async def test_the_engine_gets_no_other_variable_of_ours(
     ("behaviour", "changes", "reason"),
     [
         ("ends-at-once", {}, "ended by itself with status 3"),
-        ("healthy-but-mute", {"start_deadline_s": 1}, "not ready within 1 s"),
+        (
+            "healthy-but-mute",
+            {"start_deadline_s": 1},
+            "not ready within 1 s: POST /complete: status 500",
+        ),
+        (
+            "does-not-listen",
+            {"start_deadline_s": 1},
+            "not ready within 1 s: GET /health: nobody answers",
+        ),
         ("ends-after-start", {}, "ended by itself with status 7"),
-        ("sick-after-start", {}, "3 health probes in a row failed"),
+        ("sick-after-start", {}, "3 health probes in a row failed: GET /health: status 503"),
     ],
 )
 async def test_an_engine_that_fails_is_registered_with_the_reason(
@@ -270,6 +285,42 @@ async def test_an_engine_that_fails_is_registered_with_the_reason(
     assert registered(given).state is InstanceState.FAILED
     assert reason in registered(given).detail
     assert_nothing_is_left(given)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "hint"),
+    [
+        ("open-to-the-network", "nobody listens on its port of 127.0.0.1; the engine must bind"),
+        (
+            "reads-before-it-asks-for-the-key",
+            "POST /complete without the key: status 422; the engine must refuse it with 401 or 403",
+        ),
+    ],
+)
+async def test_an_engine_on_a_port_that_can_never_be_ready_says_why(
+    tmp_path: Path, behaviour: str, hint: str
+) -> None:
+    given = launch(tmp_path, behaviour, command=ON_PORT, start_deadline_s=3)
+
+    with pytest.raises(EngineFailed, match=f"not ready within 3 s: {hint}"):
+        await launcher.run(given, asyncio.Event())
+    assert hint in registered(given).detail
+
+
+async def test_a_failure_names_the_log_to_the_operators_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = launch(tmp_path, "does-not-listen", start_deadline_s=1)
+    with caplog.at_level("INFO", "hotnode.launcher"), pytest.raises(EngineFailed):
+        await launcher.run(given, asyncio.Event())
+    monkeypatch.setenv(VARIABLE, str(given.site.root))
+
+    log_file = given.site.logs / "instance.log"
+    assert registered(given).log_file == str(log_file)
+    assert f"instance_failed name=instance log={log_file}" in caplog.text
+    public = json.dumps(instances.site_status({"v": 1}))
+    assert "not ready within 1 s" in public
+    assert str(tmp_path) not in public
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -307,6 +358,35 @@ async def test_a_stop_during_the_start_is_obeyed(tmp_path: Path) -> None:
         await log.until("starting")
         stop.set()
         await task
+
+    assert log.seen == ["starting", "draining", "stopped"]
+    assert_nothing_is_left(given)
+
+
+async def test_an_engine_that_was_never_ready_is_given_seconds_to_end(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, "mute-and-deaf", stop_grace_s=1000), asyncio.Event()
+    with states() as log:
+        task = asyncio.create_task(launcher.run(given, stop))
+        await log.until("starting")
+        await eventually(Path(registered(given).endpoint).exists)
+        pid = engine_pid(given)
+        stop.set()
+        await asyncio.wait_for(task, 60)
+
+    assert log.seen == ["starting", "draining", "stopped"]
+    assert processes.started(pid) is None
+    assert_nothing_is_left(given)
+
+
+async def test_a_stop_does_not_wait_for_a_probe(tmp_path: Path) -> None:
+    given, stop = launch(tmp_path, "keeps-the-probe"), asyncio.Event()
+    output = given.site.logs / "instance.log"
+    with states() as log:
+        task = asyncio.create_task(launcher.run(given, stop))
+        await log.until("starting")
+        await eventually(lambda: "keeping the probe" in output.read_text())
+        stop.set()
+        await asyncio.wait_for(task, 0.75 * WORK_TIMEOUT_S)
 
     assert log.seen == ["starting", "draining", "stopped"]
     assert_nothing_is_left(given)

@@ -153,6 +153,57 @@ async def test_a_port_of_another_host_is_not_looked_for_on_this_one(site: SiteDi
     assert "only elsewhere can reach" in reply.message
 
 
+@pytest.mark.parametrize("far", ["http://127.0.0.1:{port}", "{folder}/engine.sock"])
+async def test_instances_beyond_reach_get_no_share_of_the_requests(
+    site: SiteDirectory, far: str
+) -> None:
+    async with listening_on_port(EngineThatRefuses(400)) as port:
+        near = f"http://127.0.0.1:{port}"
+        registration(site, near, name="near")
+        far_away = far.format(port=port, folder=site.root)
+        registration(site, far_away, name="far", host="elsewhere")
+        replies = [await ask() for _ in range(32)]
+
+    assert {reply.status for reply in replies if isinstance(reply, EngineAnswer)} == {400}
+    assert not [reply for reply in replies if isinstance(reply, SiteFailure)]
+
+
+async def test_an_engine_whose_port_nobody_holds_gets_no_share_of_the_requests(
+    site: SiteDirectory, unused_tcp_port: int
+) -> None:
+    async with listening_on_port(EngineThatRefuses(400)) as port:
+        registration(site, f"http://127.0.0.1:{port}", name="alive")
+        registration(site, f"http://127.0.0.1:{unused_tcp_port}", name="dead")
+        replies = [await ask() for _ in range(32)]
+
+    assert not [reply for reply in replies if isinstance(reply, SiteFailure)]
+
+
+async def test_every_obstacle_is_named_when_no_instance_is_within_reach(
+    site: SiteDirectory, unused_tcp_port: int
+) -> None:
+    port = f"http://127.0.0.1:{unused_tcp_port}"
+    registration(site, port, name="dead")
+    registration(site, port, name="far-port", host="node-1")
+    registration(site, site.root / "engine.sock", name="far-socket", host="node-2")
+    reply = await ask()
+
+    assert isinstance(reply, SiteFailure)
+    assert reply.code is FailureCode.ENGINE_UNREACHABLE
+    assert "only node-1 can reach it; one listens where only node-2 can" in reply.message
+    assert "nobody of ours listens on the port" in reply.message
+    assert str(unused_tcp_port) not in reply.message
+
+
+async def test_a_path_is_asked_of_an_instance_that_serves_it(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine, name="one")
+        registration(site, engine, name="two", paths={"/v1/tokenize": "/tokenize"})
+        replies = [await ask(path="/v1/tokenize") for _ in range(32)]
+
+    assert not [reply for reply in replies if isinstance(reply, SiteFailure)]
+
+
 async def test_an_engine_on_a_port_of_ours_is_asked(site: SiteDirectory) -> None:
     async with listening_on_port(EngineThatEchoes()) as port:
         registration(site, f"http://127.0.0.1:{port}")

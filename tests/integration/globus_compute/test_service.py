@@ -16,7 +16,7 @@ from resource_server.adapters.globus_compute.service import (
     ServiceAddresses,
     Submission,
 )
-from resource_server.adapters.globus_compute.supervision import forever
+from resource_server.services.supervision import forever
 from tests.support.compute_double import ENDPOINT, FUNCTION, STATUS_FUNCTION, ComputeDouble
 
 

@@ -6,9 +6,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -35,9 +36,9 @@ class Family:
         self._notices = notices
         self._processes: list[Process] = []
 
-    def process(self, program: str) -> Process:
+    def process(self, program: str, *, interpreter: str = sys.executable) -> Process:
         environ = {**os.environ, **self._notices.environment}
-        process = Process("a process", [sys.executable, "-c", program], environ)
+        process = Process("a process", [interpreter, "-c", program], environ)
         self._processes.append(process)
         return process
 
@@ -85,6 +86,27 @@ async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     died = [entry for entry in logs if entry["event"] == "process_died"]
     assert [entry["status"] for entry in died] == [-signal.SIGKILL] * 2
     assert died[1]["again_in_s"] > died[0]["again_in_s"]
+
+
+async def test_a_process_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """As while its virtual environment is being replaced."""
+    interpreter, away = tmp_path / "python", tmp_path / "away"
+    interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    interpreter.chmod(0o700)
+    with capture_logs() as logs, hearing(tmp_path) as family:
+        process = family.process(SERVES, interpreter=str(interpreter))
+        async with running([process], stop_within_s=20):
+            interpreter.rename(away)
+            os.kill(family.ready[-1], signal.SIGKILL)
+            await eventually(lambda: len(failures(logs)) == 2)
+            away.rename(interpreter)
+            await eventually(lambda: len(family.ready) == 2)
+    assert "No such file" in failures(logs)[0]["reason"]
+    assert len([entry for entry in logs if entry["event"] == "process_died"]) == 1
+
+
+def failures(logs: list[MutableMapping[str, Any]]) -> list[MutableMapping[str, Any]]:
+    return [entry for entry in logs if entry["event"] == "process_failed"]
 
 
 async def test_a_process_that_dies_at_the_end_stays_dead(tmp_path: Path) -> None:

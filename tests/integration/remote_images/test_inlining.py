@@ -8,6 +8,8 @@ from base64 import b64decode, b64encode
 
 import pytest
 
+from resource_server.adapters.remote_images.bulk import MAX_VALUES
+from resource_server.api.form_body import FormBody
 from resource_server.api.json_body import JsonBody
 from tests.support.image_bodies import chat, named
 from tests.support.image_host import GIF, JPEG, PNG, WEBP, answer, redirect
@@ -147,3 +149,26 @@ async def test_several_images_are_fetched_at_once_but_never_all_of_many(host, im
     body = await images.inlined(chat(*(host.url(path) for path in paths)))
     assert named(body) == [data_url(PNG)] * 12
     assert most == 4
+
+
+@pytest.mark.parametrize(
+    "field", ["text_1", "text_2", "items", "previous_input_messages", "data_1", "queries"]
+)
+async def test_every_field_that_engines_take_images_in_is_searched(host, images, field):
+    value = [{"content": [{"image_url": host.url("/a.png")}]}]
+    body = JsonBody(json.dumps({"model": "m", field: value}).encode())
+    after = json.loads((await images.inlined(body)).content)
+    assert after[field] == [{"content": [{"image_url": data_url(PNG)}]}]
+
+
+async def test_a_field_that_is_not_searched_may_hold_any_number_of_values(host, images):
+    body = {"model": "m", "input": host.url("/a.png"), "data": [{}] * (MAX_VALUES + 1)}
+    assert await images.inlined(whole := JsonBody(json.dumps(body).encode())) is whole
+
+
+async def test_a_form_is_not_searched(images):
+    head = b"--x\r\nContent-Disposition: form-data; name="
+    content = head + b'"model"\r\n\r\nm\r\n' + head + b'"input"\r\n\r\nimage_url'
+    content += b"{" * MAX_VALUES + b"\r\n--x--\r\n"
+    form = FormBody(content, "multipart/form-data; boundary=x")
+    assert await images.inlined(form) is form

@@ -12,8 +12,10 @@ from structlog.testing import capture_logs
 
 from resource_server.adapters.remote_images import RemoteImages
 from resource_server.adapters.remote_images.addresses import is_public
+from resource_server.adapters.remote_images.bulk import MAX_VALUES
+from resource_server.adapters.remote_images.images import REQUESTS_AT_ONCE
 from resource_server.api.json_body import JsonBody
-from resource_server.domain.errors import InvalidImage
+from resource_server.domain.errors import ImagesBusy, InvalidImage, InvalidRequest
 from tests.support.certificates import make_authority
 from tests.support.image_bodies import chat, named
 from tests.support.image_host import PNG, ImageHost, answer, redirect
@@ -258,3 +260,69 @@ async def test_a_centre_may_fetch_nothing_at_all(host, make_images):
     async with make_images(fetch=False) as images:
         assert "data URL" in (await refused(images, host.url("/a.png"))).message
         assert named(await images.inlined(chat("data:image/png;base64,AAAA")))
+
+
+@pytest.mark.parametrize("value", ["{}", "0", "[]"])
+async def test_a_body_of_too_many_values_is_refused_before_it_is_read(images, value):
+    """The reading alone would stop the process for seconds."""
+    many = ",".join([value] * (MAX_VALUES + 1))
+    body = f'{{"model": "m", "input": [{many}, {{"image_url": "file:///x"}}], "query": "_url"}}'
+    with pytest.raises(InvalidRequest, match="too many to look for images in") as refused:
+        await images.inlined(JsonBody(body.encode()))
+    assert refused.value.param == "input"
+
+
+class Held:
+    """Requests that have their turn and do not give it back until the end."""
+
+    def __init__(self, host: ImageHost) -> None:
+        self._asked = asyncio.Semaphore(0)
+        self._end = asyncio.Event()
+        host.paths["/held"] = self._hold
+        self._url = host.url("/held")
+
+    async def _hold(self, writer: asyncio.StreamWriter) -> None:
+        self._asked.release()
+        await self._end.wait()
+        writer.write(answer(PNG))
+        await writer.drain()
+
+    async def take_all_turns(self, images: RemoteImages, group: asyncio.TaskGroup) -> None:
+        for _ in range(REQUESTS_AT_ONCE):
+            group.create_task(images.inlined(chat(self._url)))
+        for _ in range(REQUESTS_AT_ONCE):
+            await self._asked.acquire()
+
+    def end(self) -> None:
+        self._end.set()
+
+
+async def test_who_gets_no_turn_is_told_to_try_again(host, make_images):
+    held = Held(host)
+    async with (
+        asyncio.timeout(60),
+        make_images(turn_within_s=0.1) as images,
+        asyncio.TaskGroup() as group,
+    ):
+        await held.take_all_turns(images, group)
+        with pytest.raises(ImagesBusy) as busy:
+            await images.inlined(chat(host.url("/a.png")))
+        held.end()
+    assert busy.value.retry_after_s is not None
+    assert "/a.png" not in host.paths_asked()
+
+
+async def test_waiting_for_a_turn_costs_none_of_a_request_s_time(host, make_images):
+    """Before the last one has its turn, others have used up the time of a request twice."""
+
+    async def silent(writer: asyncio.StreamWriter) -> None:
+        await writer.wait_closed()
+
+    host.paths["/silent"] = silent
+    async with make_images(timeout_s=1, turn_within_s=60) as images:
+        slow = [images.inlined(chat(host.url("/silent"))) for _ in range(2 * REQUESTS_AT_ONCE)]
+        *others, last = await asyncio.gather(
+            *slow, images.inlined(chat(host.url("/a.png"))), return_exceptions=True
+        )
+    assert all(isinstance(other, InvalidImage) for other in others)
+    assert named(last)[0].startswith("data:image/png;")

@@ -5,20 +5,37 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
+import psycopg
 import pytest
+from django.db import connection
+from psycopg import sql
 
-from resource_server.domain.errors import LeaseLost
+from lab.system.postgresql import Postgresql
+from resource_server.container import open_controller
+from resource_server.domain.errors import CatalogInvalid, LeaseLost
+from resource_server.ports import CatalogSource
 from resource_server.services.controller import Controller
 from resource_server.store.catalog import replace_yaml_rows
 from resource_server.store.database import in_database
 from resource_server.store.lease import LeaseTable
 from resource_server.store.models import ClusterRow, ControllerLease
-from tests.support.eventually import eventually
+from tests.conftest import gateway_settings
+from tests.support.eventually import eventually, eventually_so
 
 pytestmark = pytest.mark.usefixtures("any_database")
 
 LONG_S, SHORT_S = 300.0, 0.3
+ID = "11111111-1111-4111-8111-11111111111"
+SITE = f"""cluster: c
+frameworks: {{vllm: {{}}}}
+globus_compute:
+  client: c
+  endpoint_id: {ID}1
+  functions: {{run_request: {ID}2, site_status: {ID}3}}
+"""
+MODEL = "id: m\ndeployments: [{cluster: c, framework: vllm}]\n"
 
 
 class FilesThatAreRead:
@@ -32,13 +49,20 @@ class FilesThatAreRead:
         return False
 
 
+class FilesWithAMistake:
+    """A catalog's source that cannot be taken."""
+
+    async def sync(self, fence: int) -> bool:
+        raise CatalogInvalid(("models/m.yaml:1: a mistake",))
+
+
 class NoFiles:
     """Documents that describe nothing."""
 
     sites = models = projects = ()
 
 
-def controller(name: str, source: FilesThatAreRead, *, term_s: float = SHORT_S) -> Controller:
+def controller(name: str, source: CatalogSource, *, term_s: float = SHORT_S) -> Controller:
     return Controller(LeaseTable(name, term_s=term_s), source, term_s=term_s, every_s=0.01)
 
 
@@ -149,3 +173,85 @@ async def test_who_lost_the_lease_stops_working_and_waits_for_it():
         await eventually(lambda: one.fence is None)
         await thief.release(stolen)
         await eventually(lambda: source.fences[-1] == stolen + 1)
+
+
+async def test_who_cannot_take_the_files_lets_go_of_the_lease():
+    with pytest.raises(CatalogInvalid):
+        await controller("a", FilesWithAMistake(), term_s=LONG_S).start()
+    assert await LeaseTable("b", term_s=LONG_S).acquire() == 2
+
+
+@asynccontextmanager
+async def read_only(server: Postgresql) -> AsyncIterator[None]:
+    """Have the database refuse every write, as a server does that another one takes over from."""
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        name = sql.Identifier("migrated")
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'migrated'"
+        admin.execute(
+            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name)
+        )
+        admin.execute(cut)
+        try:
+            yield
+        finally:
+            admin.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(name))
+            admin.execute(cut)
+
+
+@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
+async def test_a_controller_outlives_a_database_that_is_read_only(
+    postgresql_server: Postgresql, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = FilesThatAreRead()
+    one = controller("a", source)
+    await one.start()
+    async with running(one) as (task,):
+        async with read_only(postgresql_server):
+            await eventually(lambda: task.done() or _says(caplog, "read-only transaction"))
+        done = len(source.fences)
+        await eventually(lambda: task.done() or len(source.fences) > done + 3)
+        assert not task.done()
+        caplog.clear()
+        await expire()
+        # Renewed, and by the same holder.
+        await eventually_so(_lease_is_held)
+    assert set(source.fences) == {1}
+
+
+def _says(caplog: pytest.LogCaptureFixture, words: str) -> bool:
+    return any(words in str(getattr(record, "reason", "")) for record in caplog.records)
+
+
+async def _lease_is_held() -> bool:
+    return await LeaseTable("b", term_s=LONG_S).acquire() is None
+
+
+@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)
+async def test_a_controller_outlives_whatever_else_the_database_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, text in {"sites/c.yaml": SITE, "models/m.yaml": MODEL}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    settings = gateway_settings(tmp_path, controller_lease_s=1, catalog_poll_s=0.1)
+    async with open_controller(settings):
+        before = await in_database(_fence)
+        await in_database(_rename, "controller_lease", "mislaid")
+        try:
+            await eventually(lambda: "background_round_failed" in caplog.messages)
+        finally:
+            await in_database(_rename, "mislaid", "controller_lease")
+
+        async def active_again() -> bool:
+            return await in_database(_fence) > before
+
+        await eventually_so(active_again)
+
+
+def _fence() -> int:
+    return ControllerLease.objects.get().fence
+
+
+def _rename(old: str, new: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {old} RENAME TO {new}")

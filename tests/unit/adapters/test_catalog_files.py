@@ -222,3 +222,19 @@ def test_two_models_with_one_alias_are_named(catalog):
     write(catalog, "models/z.yaml", SECOND + "aliases: {short: {}}\n")
     [found] = problems(catalog)
     assert found.startswith("models/z.yaml:5: aliases.short: 'short' also stands in")
+
+
+@pytest.mark.parametrize("name", ["priority", "cache_salt"])
+def test_an_alias_may_not_set_what_its_model_s_places_reserve(catalog, name):
+    write(catalog, "sites/local.yaml", SITE.replace("{}", "{reserved_fields: [priority]}"))
+    alias = f"aliases:\n  quick:\n    parameters:\n      top_p: 1\n      {name}: 1\n"
+    write(catalog, "models/tiny.yaml", MODEL + alias)
+    [found] = problems(catalog)
+    assert found.startswith(f"models/tiny.yaml:9: aliases.quick.parameters.{name}: this field is")
+
+
+def test_an_alias_may_set_what_only_other_places_reserve(catalog):
+    two = "  vllm: {}\n  infinity: {reserved_fields: [priority]}\n"
+    write(catalog, "sites/local.yaml", SITE.replace("  vllm: {}\n", two))
+    write(catalog, "models/tiny.yaml", MODEL + "aliases: {quick: {parameters: {priority: 1}}}\n")
+    assert catalog_files.read(catalog).models

@@ -41,13 +41,46 @@ def answer(body: bytes, content_type: str = "application/json") -> InferenceAnsw
             Usage(input_tokens=9, output_tokens=5, cached_tokens=4, reasoning_tokens=2),
         ),
         (
-            {"input_tokens": 9, "output_tokens": 5, "cache_read_input_tokens": 3},
+            {
+                "input_tokens": 9,
+                "output_tokens": 5,
+                "cache_read_input_tokens": 3,
+                "cache_creation_input_tokens": 2,
+            },
+            Usage(input_tokens=14, output_tokens=5, cached_tokens=3),
+        ),
+        (
+            {"input_tokens": 0, "output_tokens": 5, "cache_read_input_tokens": 3},
+            Usage(input_tokens=3, output_tokens=5, cached_tokens=3),
+        ),
+        (
+            {"prompt_tokens": 9, "completion_tokens": 5, "cache_read_input_tokens": 3},
             Usage(input_tokens=9, output_tokens=5, cached_tokens=3),
         ),
         ({"total_tokens": 12}, Usage(input_tokens=12)),
         ({"prompt_tokens": 9, "prompt_tokens_details": None}, Usage(input_tokens=9)),
+        (
+            {
+                "prompt_tokens": 9,
+                "completion_tokens": -1,
+                "prompt_tokens_details": {"cached_tokens": -1},
+                "completion_tokens_details": {"reasoning_tokens": True},
+                "total_tokens": 10**30,
+            },
+            Usage(input_tokens=9),
+        ),
     ],
-    ids=["chat", "embeddings", "responses", "messages", "rerank", "null details"],
+    ids=[
+        "chat",
+        "embeddings",
+        "responses",
+        "messages",
+        "messages, all cached",
+        "chat with a cache beside",
+        "rerank",
+        "null details",
+        "odd numbers",
+    ],
 )
 def test_every_dialect_is_understood(usage, expected):
     assert read_usage(answer(json.dumps({"id": "x", "usage": usage}).encode())) == expected

@@ -25,8 +25,30 @@ def test_stream_is_off_unless_true(stream):
 
 
 def test_the_last_of_two_equal_fields_counts_as_it_does_for_engines():
-    body = b'{"model": "a", "model": "b"}'
-    assert JsonBody(body).model == json.loads(body)["model"]
+    body = b'{"model": "a", "stream": true, "model": "b", "str\\u0065am": false, "n": 1, "n": 2}'
+    read, engine = JsonBody(body), json.loads(body)
+    assert (read.model, read.stream, read.value("n")) == ("b", False, 2)
+    assert (engine["model"], engine["stream"], engine["n"]) == ("b", False, 2)
+    assert json.loads(read.replaced({"model": "c"}).content) == {**engine, "model": "c"}
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDC00", "\\ud83d\\ude00\\ude00"])
+def test_half_of_a_surrogate_pair_is_called_that(half):
+    body = f'{{"model": "m", "user": "{half}"}}'.encode()
+    with pytest.raises(errors.InvalidRequest, match="half of a surrogate pair"):
+        JsonBody(body.replace(b"user", half.encode()))
+    with pytest.raises(errors.InvalidRequest, match="half of a surrogate pair"):
+        JsonBody(body)
+
+
+def test_text_of_every_kind_passes():
+    body = '{"model": "m", "user": "é \U0001f600 \\ud83d\\ude00"}'.encode()
+    assert JsonBody(body).value("user") == "é \U0001f600 \U0001f600"
+
+
+def test_a_field_s_own_bytes_can_be_had():
+    body = JsonBody(b'{"model": "m", "input":  [1,  2] }')
+    assert (body.raw("input"), body.raw("absent")) == (b"[1,  2]", b"")
 
 
 def test_an_escaped_field_name_is_the_field():
@@ -40,13 +62,14 @@ def test_an_escaped_field_name_is_the_field():
         (b"[]", None),
         (b'{"model": "m"', None),
         (b'{"model": "m"} x', None),
-        (b'{"model": "\xff"}', "model"),
+        (b'{"model": "\xff"}', None),
+        (b'{"model": "m", "user": "\xff"}', None),
         (b"{}", "model"),
         (b'{"model": 1}', "model"),
         (b'{"model": null}', "model"),
         (b'{"model": "m", "stream": "yes"}', "stream"),
         (b'{"model": "m", "stream": 1}', "stream"),
-        (b'{"model": "m", "stream": "\xff"}', "stream"),
+        (b'{"model": "m", "stream": "\xff"}', None),
         (b'{"model": "m", "\xff": 1}', None),
         (b'{"model": "\\ud800"}', None),
     ],

@@ -101,6 +101,17 @@ def test_a_rule_for_a_person_raises_the_limit_for_them_alone():
     assert amounts(rules, person("eve@example.org", "staff"))["requests person"] == 7
 
 
+def test_an_account_has_its_limits_once_whichever_identity_a_token_is_for():
+    rules = LimitRules(defaults=(Allowance(requests_per_minute=1, concurrent_requests=1),))
+    home = person("alice@home.example").primary
+    here, there = (
+        replace(ALICE, linked=(home,)),
+        replace(ALICE, primary=home, linked=(ALICE.primary,)),
+    )
+    owners = [{limit.owner for limit in rules.limits_of(who)} for who in (here, there)]
+    assert owners == [{min(home.id, ID)}] * 2
+
+
 def test_a_person_is_known_by_each_linked_identity():
     linked = replace(person("alice@home.example"), linked=(ALICE.primary,))
     rules = LimitRules(people={"alice@example.org": Allowance(requests_per_minute=500)})

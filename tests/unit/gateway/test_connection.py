@@ -28,6 +28,17 @@ def test_what_the_address_says_reaches_the_client(tmp_path):
     assert "work_mem=4MB" in options["options"]
 
 
+def test_a_server_that_is_gone_is_given_up_within_seconds_unless_the_address_says_otherwise(
+    tmp_path,
+):
+    url = f"{URL}?tcp_user_timeout=60000&keepalives_count=7"
+    found = connection_settings(gateway_settings(tmp_path, database_url=url), Role.WEB)["OPTIONS"]
+    assert (found["tcp_user_timeout"], found["keepalives_count"]) == ("60000", "7")
+    assert (found["keepalives_idle"], found["keepalives_interval"]) == ("10", "5")
+    usual = connection_settings(gateway_settings(tmp_path, database_url=URL), Role.WEB)["OPTIONS"]
+    assert (usual["tcp_user_timeout"], usual["keepalives_count"]) == ("10000", "3")
+
+
 def test_the_address_may_stand_in_a_file(tmp_path):
     file = tmp_path / "url"
     file.write_text(URL + "\n")

@@ -43,6 +43,21 @@ class StoreWithAClock(MemoryLimitStore):
         self.renewed.set()
 
 
+class StoreThatFailsOnce(StoreWithAClock):
+    """Fails at the first renewal in a way that nobody foresaw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failed = False
+
+    @override
+    async def renew(self, claims: Collection[Claim]) -> None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("a bug")
+        await super().renew(claims)
+
+
 class StoreThatIsSlow(StoreWithAClock):
     """Takes at once, and says so only when it is let."""
 
@@ -284,3 +299,10 @@ async def test_who_has_not_asked_for_long_is_forgotten(store):
     store.now += 300
     await ask(kept, "last")
     assert store.size == 2
+
+
+async def test_places_are_kept_after_a_renewal_that_failed():
+    store = StoreThatFailsOnce()
+    async with limits(store, renew_every_s=0.001, concurrent_requests=1):
+        await asyncio.wait_for(store.renewed.wait(), 20)
+    assert store.failed

@@ -47,8 +47,15 @@ def test_a_request_by_the_model_s_id_is_not_touched():
     assert preparation.under_its_id(body, NamedModel(model=model())) is body
 
 
-TOKENS = [b"[1, 2]", b"[[1, 2], [3]]"]
-TEXTS = [b'"text"', b'["a", "b"]', b"[]", b"null", b"[[]]"]
+def test_too_large_an_object_is_not_merged():
+    body = b'{"model": "short", "kwargs": {"x": "%s"}}' % (b"x" * preparation.MAX_MERGED_BYTES)
+    with pytest.raises(errors.InvalidRequest) as refused:
+        under_alias(body, {"kwargs": {"y": 1}})
+    assert refused.value.param == "kwargs"
+
+
+TOKENS = [b"[1, 2]", b"[[1, 2], [3]]", b"[ -1]", b"[\n [ 1]]"]
+TEXTS = [b'"text"', b'["a", "b"]', b"[]", b"null", b"[[]]", b'["1"]', b'"[1]"']
 
 
 @pytest.mark.parametrize("given", TOKENS)
@@ -58,6 +65,16 @@ def test_token_numbers_for_an_engine_of_texts_get_the_way_out(given):
         preparation.require_fields(body, "embeddings", INFINITY)
     assert refused.value.param == "input"
     preparation.require_fields(body, "embeddings", VLLM)
+
+
+def test_the_input_is_never_read_as_a_whole():
+    class Unread(JsonBody):
+        def value(self, field):
+            raise AssertionError(field)
+
+    body = Unread(b'{"model": "a/b", "input": [%s1]}' % (b"[1]," * 1000))
+    with pytest.raises(errors.InvalidRequest, match="token numbers"):
+        preparation.require_fields(body, "embeddings", INFINITY)
 
 
 @pytest.mark.parametrize("given", TEXTS)

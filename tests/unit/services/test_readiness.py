@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from resource_server.services.readiness import Fitness, Readiness
+import asyncio
+
+from resource_server.services.readiness import KEPT_S, Fitness, Readiness
 
 
 class PartThatAnswers:
@@ -32,3 +34,28 @@ async def test_a_process_that_reaches_no_cluster_is_unfit():
         shared={"database": PartThatAnswers()}, own={"hub": PartThatIsAway()}
     ).check()
     assert report.fitness is Fitness.UNAVAILABLE
+
+
+class PartThatCounts:
+    """Answers after a while, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer = True
+
+    async def available(self) -> bool:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return self.answer
+
+
+async def test_however_many_ask_a_part_hears_of_it_once_a_second():
+    part, now = PartThatCounts(), [0.0]
+    readiness = Readiness(shared={"database": part}, clock=lambda: now[0])
+    await asyncio.gather(*(readiness.check() for _ in range(50)))
+    assert part.asked == 1
+    part.answer = False
+    assert (await readiness.check()).fitness is Fitness.OK
+    now[0] += KEPT_S * 1.1
+    assert (await readiness.check()).fitness is Fitness.DEGRADED
+    assert part.asked == 2

@@ -49,13 +49,21 @@ def test_a_grant_comes_back_whole(seal):
     assert seal.open(DIGEST, seal.close(DIGEST, VERIFIED)) == VERIFIED
 
 
-def test_equal_grants_are_written_alike(seal):
-    assert seal.close(DIGEST, VERIFIED) == seal.close(DIGEST, VERIFIED)
+def test_whoever_reads_the_cache_learns_nothing_of_the_person(seal):
+    sealed = seal.close(DIGEST, VERIFIED)
+    for said in ("Zoë", "zo", "example.org", "Example", "email", "groups", "version", "urn:x"):
+        for written in (said.encode(), json.dumps(said).strip('"').encode()):
+            assert written not in sealed
+
+
+def test_equal_grants_do_not_look_alike(seal):
+    assert seal.close(DIGEST, VERIFIED) != seal.close(DIGEST, VERIFIED)
 
 
 def test_nothing_opens_as_nothing(seal):
     assert seal.open(DIGEST, None) is None
-    assert seal.open(DIGEST, b"") is None
+    for length in (0, 1, 12, 27, 28):
+        assert seal.open(DIGEST, b"\x00" * length) is None
 
 
 def test_a_grant_is_good_for_its_own_token_alone(seal):
@@ -64,12 +72,12 @@ def test_a_grant_is_good_for_its_own_token_alone(seal):
 
 def test_what_somebody_else_wrote_is_nothing(seal):
     assert seal.open(DIGEST, Seal(b"x" * 32).close(DIGEST, VERIFIED)) is None
-    content = seal.close(DIGEST, VERIFIED)[32:]
+    content = seal.close(DIGEST, VERIFIED)[12:]
     assert seal.open(DIGEST, content) is None
-    assert seal.open(DIGEST, b"\x00" * 32 + content) is None
+    assert seal.open(DIGEST, b"\x00" * 12 + content) is None
 
 
-@pytest.mark.parametrize("position", [0, 31, 32, 100, -1])
+@pytest.mark.parametrize("position", [0, 11, 12, 100, -1])
 def test_a_grant_that_was_touched_is_nothing(seal, position):
     sealed = bytearray(seal.close(DIGEST, VERIFIED))
     sealed[position] ^= 1
@@ -92,13 +100,19 @@ def test_another_version_is_nothing(seal, monkeypatch):
     ],
 )
 def test_another_release_s_fields_are_nothing(seal, change):
-    written = json.loads(seal.close(DIGEST, VERIFIED)[32:])
+    written = json.loads(_opened(seal))
     change(written)
-    content = json.dumps(written).encode()
-    assert seal.open(DIGEST, seal._of(DIGEST, content) + content) is None  # noqa: SLF001 - only the holder of the key can make this
+    nonce = b"n" * 12
+    content = seal._cipher.encrypt(nonce, json.dumps(written).encode(), DIGEST)  # noqa: SLF001 - only the holder of the key can make this
+    assert seal.open(DIGEST, nonce + content) is None
 
 
 def test_the_content_is_plain_json(seal):
-    written = json.loads(seal.close(DIGEST, VERIFIED)[32:])
+    written = json.loads(_opened(seal))
     assert written["version"] == sealed_grants.VERSION
     assert written["groups"] == ["g", "h", "k"]
+
+
+def _opened(seal: Seal) -> bytes:
+    sealed = seal.close(DIGEST, VERIFIED)
+    return seal._cipher.decrypt(sealed[:12], sealed[12:], DIGEST)  # noqa: SLF001 - the key's holder alone can look

@@ -10,6 +10,7 @@ from resource_server.domain import errors
 from resource_server.domain.limits import Claim, Limit, Measure, Standing, Verdict
 from resource_server.services.shared_limits import SharedLimits
 
+REQUESTS = Limit(measure=Measure.REQUESTS, amount=100, owner="alice")
 PLACE = Limit(measure=Measure.CONCURRENT, amount=1, owner="alice")
 TOKENS = Limit(measure=Measure.TOKENS, amount=100, owner="alice")
 
@@ -19,12 +20,14 @@ class StoreThatComesAndGoes(MemoryLimitStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.away = False
+        self.away = self.busy = False
         self.renewed: list[str] = []
 
     def _answer(self) -> None:
         if self.away:
             raise errors.LimitStoreUnavailable
+        if self.busy:
+            raise errors.LimitStoreBusy
 
     @override
     async def take(self, claim: Claim) -> Verdict:
@@ -101,3 +104,44 @@ async def test_each_lease_is_renewed_where_its_place_is(store, shared, own):
     await store.renew([at_shared, at_own])
     assert shared.renewed == ["r1"]
     assert own.renewed == ["r2", "r2"]
+
+
+async def test_a_store_that_too_many_ask_refuses_and_nobody_is_rid_of_the_limits(
+    store, shared, own
+):
+    shared.busy = True
+    with pytest.raises(errors.LimitStoreBusy):
+        await store.take(claim("r1", PLACE))
+    assert own.size == 0
+
+
+async def test_what_was_used_is_charged_here_while_too_many_ask_the_shared_store(
+    store, shared, own
+):
+    await store.take(claim("r1", TOKENS))
+    shared.busy = True
+    [standing] = await store.settle(claim("r1", TOKENS), tokens=70)
+    assert standing.remaining == 30
+    await store.renew([claim("r1", PLACE)])
+
+
+async def test_a_request_without_a_place_that_used_nothing_leaves_nothing_behind(store, shared):
+    """Nobody settles such a claim, so nothing may wait for that."""
+    shared.away = True
+    for number in range(50):
+        assert (await store.take(claim(f"r{number}", REQUESTS, TOKENS))).granted
+    assert store.leases == 0
+    await store.take(claim("with a place", PLACE))
+    assert store.leases == 1
+    await store.settle(claim("with a place", PLACE), tokens=0)
+    assert store.leases == 0
+
+
+async def test_tokens_are_charged_where_all_see_it_as_soon_as_that_answers(store, shared, own):
+    shared.away = True
+    await store.take(claim("r1", TOKENS))
+    shared.away = False
+    [standing] = await store.settle(claim("r1", TOKENS), tokens=70)
+    assert standing.remaining == 30
+    [standing] = await shared.settle(claim("", TOKENS), tokens=0)
+    assert standing.remaining == 30

@@ -16,7 +16,7 @@ from resource_server.domain.identity import (
     Person,
 )
 from resource_server.services.entrance import Entrance
-from resource_server.services.tokens import OUTAGE_TTL_S, REFUSAL_TTL_S, Tokens
+from resource_server.services.tokens import OUTAGE_RETRY_S, OUTAGE_TTL_S, REFUSAL_TTL_S, Tokens
 from tests.support.catalogs import cluster
 
 LOGGED_IN_AT = 1_000_000.0
@@ -247,6 +247,95 @@ async def test_our_own_congestion_lengthens_no_grant(tokens, provider, clock):
     clock.now += 601
     with pytest.raises(errors.IdentityServiceBusy):
         await tokens.authenticate("t")
+
+
+async def test_while_globus_throttles_us_a_known_token_serves_a_little_longer(
+    tokens, provider, clock
+):
+    """Anybody can bring that about, so a revoked token must not serve for an hour."""
+    await tokens.authenticate("t")
+    provider.error = errors.IdentityServiceThrottled()
+    clock.now += 601
+    for _ in range(10):
+        assert await tokens.authenticate("t") == ALICE
+    assert len(provider.questions) == 2
+    clock.now += 600
+    with pytest.raises(errors.IdentityServiceThrottled):
+        await tokens.authenticate("t")
+    with pytest.raises(errors.IdentityServiceThrottled):
+        await tokens.authenticate("new")
+
+
+async def test_who_is_not_admitted_during_an_outage_does_not_ask_at_each_request(
+    make, provider, clock
+):
+    tokens = make(AccessRule(groups=frozenset({"g"})))
+    for _ in range(2):
+        with pytest.raises(errors.Forbidden):
+            await tokens.authenticate("t")
+    provider.error = errors.IdentityServiceUnavailable()
+    clock.now += 601
+    for _ in range(10):
+        with pytest.raises(errors.Forbidden):
+            await tokens.authenticate("t")
+    assert len(provider.questions) == 2
+    clock.now += OUTAGE_RETRY_S
+    with pytest.raises(errors.Forbidden):
+        await tokens.authenticate("t")
+    assert len(provider.questions) == 3
+
+
+@pytest.mark.parametrize("bogus", ["", " ", "a b", "zoë", "x" * 2049, "token\n", "a\x00b", "==="])
+async def test_what_can_be_no_token_is_asked_about_nowhere(make, provider, clock, bogus):
+    class CacheThatMustNotBeAsked(MemoryGrants):
+        """Fails the test when it is asked."""
+
+        async def get(self, digest: bytes) -> bytes | None:
+            raise AssertionError(digest)
+
+    with pytest.raises(errors.Unauthenticated, match="no Globus access token"):
+        await make(cache=CacheThatMustNotBeAsked()).authenticate(bogus)
+    assert provider.questions == []
+
+
+async def test_other_processes_wait_for_a_question_no_longer_than_they_are_told(make):
+    class CacheThatRemembersTimes(MemoryGrants):
+        """Claims belong to another process, and waiting takes no time."""
+
+        times: tuple[float, ...] = ()
+
+        async def claim(self, digest: bytes, *, ttl_s: float) -> str | None:
+            self.times += (ttl_s,)
+
+        async def wait(self, digest: bytes, *, timeout_s: float) -> None:
+            self.times += (timeout_s,)
+
+    cache = CacheThatRemembersTimes()
+    assert await make(cache=cache, claim_ttl_s=4.5).authenticate("t") == ALICE
+    assert cache.times == (4.5, 4.5)
+
+
+async def test_an_invented_token_costs_the_shared_cache_no_more_than_it_must(make, provider, clock):
+    class CacheThatCounts(MemoryGrants):
+        """Remembers what it was told to forget."""
+
+        forgotten = 0
+
+        async def forget(self, digest: bytes) -> None:
+            self.forgotten += 1
+            await super().forget(digest)
+
+    cache = CacheThatCounts(clock=clock)
+    tokens = make(cache=cache)
+    await tokens.authenticate("good")
+    provider.error = errors.Unauthenticated("not active")
+    with pytest.raises(errors.Unauthenticated):
+        await tokens.authenticate("invented")
+    assert cache.forgotten == 0
+    clock.now += 601
+    with pytest.raises(errors.Unauthenticated):
+        await tokens.authenticate("good")
+    assert cache.forgotten == 1
 
 
 async def test_a_grant_that_is_refused_at_its_next_check_is_gone(tokens, provider, clock):

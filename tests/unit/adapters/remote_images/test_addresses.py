@@ -24,6 +24,8 @@ def test_public(address: str) -> None:
         "169.254.169.254",  # metadata of clouds
         "172.16.0.1",
         "192.0.0.1",
+        "192.0.0.9",  # port control, which the standard library takes for public
+        "192.0.0.10",
         "192.0.2.1",
         "192.88.99.1",
         "192.168.0.1",
@@ -41,6 +43,7 @@ def test_public(address: str) -> None:
         "2001::1",  # Teredo
         "2001:db8::1",
         "2002:7f00:1::1",  # 6to4
+        "3ffe::1",  # 6bone, given back in 2006
         "3fff::1",
         "fc00::1",
         "fd00:ec2::254",

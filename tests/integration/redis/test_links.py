@@ -1,0 +1,56 @@
+"""The gateway's ways to Redis: what strangers set in motion has none in common with limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis as RedisClient
+
+from resource_server.config import Settings
+from resource_server.container import open_gateway
+
+
+#: One cluster, which nobody asks for anything.
+CATALOG: dict[str, dict[str, object]] = {
+    "sites/c.yaml": {
+        "cluster": "c",
+        "frameworks": {"vllm": {}},
+        "globus_compute": {
+            "client": "c",
+            "endpoint_id": "00000000-0000-4000-8000-000000000001",
+            "functions": {"run_request": "00000000-0000-4000-8000-000000000002"},
+        },
+    },
+    "models/m.yaml": {"id": "a/b", "deployments": [{"cluster": "c", "framework": "vllm"}]},
+}
+
+
+def settings(folder: Path, redis_url: str) -> Settings:
+    for name, values in CATALOG.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(json.dumps(values))
+    client = folder / "client.json"
+    client.write_text(json.dumps({"client_id": "client", "client_secret": "secret"}))
+    return Settings(
+        state_dir=folder,
+        secret_key=SecretStr("k" * 40),
+        globus_client_file=client,
+        globus_clients_dir=folder,
+        catalog_dir=folder,
+        redis_url=SecretStr(redis_url),
+    )
+
+
+@pytest.mark.usefixtures("database")
+async def test_tokens_and_limits_have_connections_of_their_own(
+    redis_database: str, tmp_path: Path
+) -> None:
+    async with (
+        open_gateway(settings(tmp_path, redis_database)),
+        RedisClient.from_url(redis_database) as client,
+    ):
+        names = {entry["name"] for entry in await client.client_list()}
+    assert {"hotnode-tokens", "hotnode-limits"} <= names

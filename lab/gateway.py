@@ -65,15 +65,11 @@ async def gateway(
     `settings` are further settings by name, as `max_body_bytes="1000"`.
     """
     ready = folder / "gateway.json"
-    key, metrics = folder / "secret_key", folder / "metrics_token"
-    for secret in (key, metrics):
-        if not secret.exists():
-            secret.touch(mode=0o600)
-            secret.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    if "metrics_token" not in settings:
+        settings["metrics_token_file"] = str(_secret(folder / "metrics_token"))
     values = {
         "state_dir": str(folder),
-        "secret_key_file": str(key),
-        "metrics_token_file": str(metrics),
+        "secret_key_file": str(_secret(folder / "secret_key")),
         "catalog_dir": str(folder / "catalog"),
         "globus_client_file": str(globus.clients / "gateway.json"),
         "globus_clients_dir": str(globus.clients),
@@ -92,3 +88,11 @@ async def gateway(
         await child.until(ready.exists, within_s=READY_WITHIN_S)
         url = json.loads(ready.read_text(encoding="utf-8"))["url"]
         yield Gateway(url=url, folder=folder, process=child)
+
+
+def _secret(path: Path) -> Path:
+    """Return a file with a random secret, made now unless it is there."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    return path

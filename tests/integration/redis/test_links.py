@@ -12,7 +12,7 @@ from redis.asyncio import Redis as RedisClient
 from resource_server.config import Settings
 from resource_server.container import open_gateway
 
-
+FUNCTIONS = ("run_request", "site_status")
 #: One cluster, which nobody asks for anything.
 CATALOG: dict[str, dict[str, object]] = {
     "sites/c.yaml": {
@@ -21,7 +21,7 @@ CATALOG: dict[str, dict[str, object]] = {
         "globus_compute": {
             "client": "c",
             "endpoint_id": "00000000-0000-4000-8000-000000000001",
-            "functions": {"run_request": "00000000-0000-4000-8000-000000000002"},
+            "functions": dict.fromkeys(FUNCTIONS, "00000000-0000-4000-8000-000000000002"),
         },
     },
     "models/m.yaml": {"id": "a/b", "deployments": [{"cluster": "c", "framework": "vllm"}]},

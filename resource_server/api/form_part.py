@@ -59,7 +59,7 @@ class FormPart:
         if self.filename is not None:
             line += f'; filename="{self.filename}"'
         head = line.encode() + b"\r\n"
-        if self.media_type:
+        if self.filename is not None and self.media_type:
             head += b"Content-Type: %b\r\n" % self.media_type
         return head
 

@@ -69,7 +69,8 @@ async def post(service, path, **fields):
 
 async def test_no_default_timeout_of_a_client_shortens_a_cluster_s_own(service):
     await post(service, "/v1/chat/completions", model="plain")
-    assert [asked.timeout_s for asked in service.backend.asked] == [PATIENCE_S]
+    [asked] = service.backend.asked
+    assert PATIENCE_S - 60 < asked.timeout_s <= PATIENCE_S
 
 
 async def test_nothing_is_added_to_a_request_that_says_little(service):

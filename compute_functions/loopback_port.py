@@ -87,5 +87,7 @@ def _open_files(pid: int) -> set[str]:
 def _target(link: Path) -> str:
     try:
         return str(link.readlink())
-    except (FileNotFoundError, ProcessLookupError):
-        return ""  # Closed since it was listed.
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        # Closed since it was listed; or we may see that it is open but not what it is (a system
+        # can refuse the second alone, of its first process say), and then it is none of ours.
+        return ""

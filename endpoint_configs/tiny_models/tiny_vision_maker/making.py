@@ -151,6 +151,8 @@ def new(chance: random.Random) -> TinyVision:
     tokenizer.chat_template = _template(tokenizer.chat_template)
     chat = LlamaForCausalLM.from_pretrained(BASE, dtype=torch.float32)
     chat.resize_token_embeddings(-(-len(tokenizer) // 64) * 64)
+    # Else the folder on this machine would stand in the saved configuration.
+    chat.config.name_or_path = ""
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
             hidden_size=HIDDEN,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from compute_functions import errors
 from compute_functions.contract import InstanceState
@@ -25,6 +26,24 @@ START_PROBE_EVERY_S = 0.5
 HEALTH_FAILURES = 3
 #: An engine that was never ready has nothing to finish, and may be deaf while it loads (seconds).
 UNREADY_GRACE_S = 5.0
+#: Of the engine's grace so much is kept for its own end, when streams take long (seconds).
+ENDING_S = 5.0
+
+
+class Companion(Protocol):
+    """Serves an engine while it is ready: a relay. It does not raise what happens to it."""
+
+    def start(self) -> None:
+        """Begin: the engine is ready."""
+        ...
+
+    def drain(self) -> None:
+        """Take no new requests."""
+        ...
+
+    async def drained(self, within_s: float) -> None:
+        """Wait for the streams under way, at most so long (seconds)."""
+        ...
 
 
 class Attendant:
@@ -37,11 +56,13 @@ class Attendant:
         config: EngineConfig,
         registration: Registration,
         engine: Engine,
+        companion: Companion | None = None,
     ) -> None:
         self._site = site
         self._config = config
         self._registration = registration
         self._engine = engine
+        self._companion = companion
         self._was_ready = False
 
     @property
@@ -72,6 +93,8 @@ class Attendant:
             await self._start(probe, ended, asked)
             if not asked.done():
                 self.move(InstanceState.READY)
+                if self._companion is not None:
+                    self._companion.start()
                 await self._serve(probe, ended, asked)
         finally:
             for task in (ended, asked):
@@ -82,10 +105,22 @@ class Attendant:
     async def drain(self, process: EngineProcess) -> None:
         """Take the instance out of the routing, let requests under way arrive, end the engine."""
         self.move(InstanceState.DRAINING)
+        grace_s = self.grace_s
         if self._was_ready:
-            await asyncio.sleep(self._config.drain_s)
-        await process.stop(self.grace_s)
+            grace_s -= await self._finish(grace_s)
+        await process.stop(grace_s)
         self.move(InstanceState.STOPPED)
+
+    async def _finish(self, grace_s: float) -> float:
+        """Let requests arrive and streams end; return how much of the grace that took (seconds)."""
+        if self._companion is not None:
+            self._companion.drain()
+        await asyncio.sleep(self._config.drain_s)
+        if self._companion is None:
+            return 0.0
+        began = time.monotonic()
+        await self._companion.drained(max(0.0, grace_s - ENDING_S))
+        return time.monotonic() - began
 
     async def _start(
         self, probe: EngineProbe, ended: asyncio.Task[int], asked: asyncio.Task[bool]

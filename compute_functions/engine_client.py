@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -46,6 +47,14 @@ class Engine:
     endpoint: str
     api_key: str = field(repr=False)
 
+    def headers(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a call: those given, and the key."""
+        # Without "identity" aiohttp would offer compression, which this host only loses time on.
+        own = {"accept-encoding": "identity"}
+        if self.api_key:
+            own["authorization"] = f"Bearer {self.api_key}"
+        return {**given, **own}
+
     async def send(self, call: Call) -> Answer:
         """Make one call on a connection of its own, or raise a `CallFailed`."""
         try:
@@ -55,10 +64,17 @@ class Engine:
                 f"no answer to {call.path} within {call.timeout_s:g} s"
             ) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise errors.EngineUnreachable(f"{self.endpoint}: {error}") from error
+            raise call_failed(error, self.endpoint) from error
 
-    async def _send(self, call: Call) -> Answer:
-        timeout = aiohttp.ClientTimeout(total=call.timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+    @asynccontextmanager
+    async def open(
+        self, call: Call, *, timeout_s: float | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Make one call on a connection of its own; leaving it before the end hangs up.
+
+        Raises what aiohttp raises. Without a timeout the caller keeps the time.
+        """
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         async with (
             aiohttp.ClientSession(
                 connector=self._connector(), timeout=timeout, auto_decompress=False
@@ -68,10 +84,14 @@ class Engine:
                 self._base() + call.path,
                 # As a file, so that 25 MB of sound are written in parts.
                 data=io.BytesIO(call.body) if call.body else None,
-                headers=self._headers(call),
+                headers=self.headers(call.headers),
                 allow_redirects=False,
             ) as response,
         ):
+            yield response
+
+    async def _send(self, call: Call) -> Answer:
+        async with self.open(call, timeout_s=call.timeout_s) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             body = await _read(response, call)
             return Answer(status=response.status, headers=headers, body=body)
@@ -84,12 +104,12 @@ class Engine:
     def _base(self) -> str:
         return "http://engine" if self.endpoint.startswith("/") else self.endpoint
 
-    def _headers(self, call: Call) -> dict[str, str]:
-        # Without "identity" aiohttp would offer compression, which this host only loses time on.
-        own = {"accept-encoding": "identity"}
-        if self.api_key:
-            own["authorization"] = f"Bearer {self.api_key}"
-        return {**call.headers, **own}
+
+def call_failed(error: Exception, endpoint: str) -> errors.CallFailed:
+    """Return what aiohttp's error means: nothing is sent before there is a connection."""
+    never_sent = isinstance(error, aiohttp.ClientConnectorError)
+    kind = errors.EngineUnreachable if never_sent else errors.EngineBrokeOff
+    return kind(f"{endpoint}: {error}")
 
 
 async def _read(response: aiohttp.ClientResponse, call: Call) -> bytes:

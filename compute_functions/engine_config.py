@@ -39,6 +39,15 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadMetrics:
+    """Where an engine tells its load: a page in Prometheus's format, and two names on it."""
+
+    path: str
+    running: str
+    waiting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
     """One engine file, checked.
 
@@ -47,6 +56,7 @@ class EngineConfig:
     policy sets them. `inherited` names the variables that the engine gets from the launcher.
     `paths` maps each path that callers may use to the engine's own; `probes` are by route, a path
     less `/v1/`. Every `watch_every_s` the engine's health is asked for and the heartbeat written.
+    `load` is None for an engine that does not tell how busy it is.
     """
 
     name: str
@@ -64,6 +74,7 @@ class EngineConfig:
     stop_grace_s: float
     required_arguments: Mapping[str, str]
     reserved_arguments: tuple[str, ...]
+    load: LoadMetrics | None = None
 
     @property
     def wants_port(self) -> bool:
@@ -103,6 +114,7 @@ def load(file: Path) -> EngineConfig:
         stop_grace_s=section.seconds("stop_grace_s"),
         required_arguments=section.mapping("required_arguments"),
         reserved_arguments=section.texts("reserved_arguments"),
+        load=_load(section.section("load")) if "load" in section.names() else None,
     )
 
 
@@ -159,6 +171,12 @@ def _path(section: Section, field: str) -> str:
 def _check_path(section: Section, field: str, path: str) -> None:
     if not path.startswith("/") or set(path) & set("?#% "):
         raise section.wrong(field, f"{path!r} is not a plain path that begins with /")
+
+
+def _load(section: Section) -> LoadMetrics:
+    section.allow(*LoadMetrics.__slots__)
+    running, waiting = section.text("running"), section.text("waiting")
+    return LoadMetrics(path=_path(section, "path"), running=running, waiting=waiting)
 
 
 def _watch(section: Section) -> float:

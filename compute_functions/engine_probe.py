@@ -24,6 +24,7 @@ _ANSWER_LIMIT = 1_000_000
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 _SILENCES: dict[type[errors.CallFailed], str] = {
     errors.EngineUnreachable: "nobody answers",
+    errors.EngineBrokeOff: "it hangs up without a whole answer",
     errors.EngineTimedOut: "no answer in time",
     errors.AnswerTooLarge: "too large an answer",
 }

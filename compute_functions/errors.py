@@ -6,8 +6,16 @@
     ├── AlreadyRunning        the instance's name is taken by a living launcher
     ├── EngineFailed          the engine did not start, or died
     ├── EndpointFailed        the Globus Compute endpoint did not do what it was told
+    ├── LinkFailed            a relay's link to a hub was not opened, or it was cut
+    │   ├── HubRefused            the hub answered the opening with another status than 101
+    │   ├── HubHungUp             the hub ended the link with a word, and its streams with it
+    │   └── ProtocolBroken        one side said what the protocol does not know
+    ├── PushFailed            an answer was not pushed to a hub, or not to its end
+    │   ├── HubUnreachable        the engine was not asked
+    │   └── CallerLeft            the hub does not want the answer, or no more of it
     └── CallFailed            one HTTP call to an engine gave no answer
-        ├── EngineUnreachable
+        ├── EngineUnreachable     nothing was sent to it
+        ├── EngineBrokeOff        it was sent, or a part of it, and no whole answer came
         ├── EngineTimedOut
         └── AnswerTooLarge
 
@@ -50,12 +58,48 @@ class EndpointFailed(SiteError):
     """The Globus Compute endpoint did not do what it was told."""
 
 
+class LinkFailed(SiteError):
+    """A relay's link to a hub was not opened, or it was cut."""
+
+
+class HubRefused(LinkFailed):
+    """The hub answered the opening of a link with another status than 101."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the hub answers {status}")
+        self.status = status
+
+
+class HubHungUp(LinkFailed):
+    """The hub ended the link with a word, and its streams with it."""
+
+
+class ProtocolBroken(LinkFailed):
+    """One side of a link said what the protocol does not know."""
+
+
+class PushFailed(SiteError):
+    """An answer was not pushed to a hub, or not to its end."""
+
+
+class HubUnreachable(PushFailed):
+    """The hub cannot be reached, so that the engine was not asked."""
+
+
+class CallerLeft(PushFailed):
+    """The hub does not want the answer, or no more of it."""
+
+
 class CallFailed(SiteError):
     """One HTTP call to an engine gave no answer."""
 
 
 class EngineUnreachable(CallFailed):
-    """Nobody listens where the engine should be, or it hung up before it had answered."""
+    """Nobody listens where the engine should be: nothing ran."""
+
+
+class EngineBrokeOff(CallFailed):
+    """The engine gave no whole answer to what it was sent: it may have run."""
 
 
 class EngineTimedOut(CallFailed):

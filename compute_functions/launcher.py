@@ -43,6 +43,9 @@ from compute_functions.engine_config import EngineConfig
 from compute_functions.engine_process import EngineProcess
 from compute_functions.instances import Registration
 from compute_functions.model_config import ModelConfig
+from compute_functions.relay.credentials import Claims, SiteCredentials
+from compute_functions.relay.enrolment import Enrolment, key_file
+from compute_functions.relay.relay import Relay, Served
 from compute_functions.site import SiteDirectory
 
 log = logging.getLogger("hotnode.launcher")
@@ -114,11 +117,14 @@ async def run(launch: Launch, stop: asyncio.Event) -> None:
         endpoint = loopback_port.endpoint(port) if port else str(runtime.socket)
         registration = launch.registration(endpoint)
         key = secrets.token_urlsafe(32)
+        engine = Engine(endpoint=registration.endpoint, api_key=key)
+        relay = _relay(launch, registration, engine)
         attendant = Attendant(
             site=launch.site,
             config=launch.engine,
             registration=registration,
-            engine=Engine(endpoint=registration.endpoint, api_key=key),
+            engine=engine,
+            companion=relay,
         )
         with private_file.lent(Path(registration.api_key_file), key):
             places = engine_command.Places(
@@ -127,7 +133,35 @@ async def run(launch: Launch, stop: asyncio.Event) -> None:
                 socket=runtime.socket,
                 port=port,
             )
-            await _run(launch, attendant, places, key=key, stop=stop)
+            try:
+                await _run(launch, attendant, places, key=key, stop=stop)
+            finally:
+                if relay is not None:
+                    await relay.stop()
+
+
+def _relay(launch: Launch, registration: Registration, engine: Engine) -> Relay | None:
+    """Return the instance's relay; None at a site that is not enrolled."""
+    enrolment = Enrolment.read(launch.site)
+    if enrolment is None:
+        return None
+    claims = Claims(
+        cluster=enrolment.cluster,
+        instance=registration.name,
+        job=registration.job_id,
+        framework=registration.framework,
+        model=registration.model,
+    )
+    return Relay(
+        Served(
+            instance=registration.name,
+            engine=engine,
+            paths=registration.paths,
+            load=launch.engine.load,
+        ),
+        enrolment=enrolment,
+        credentials=SiteCredentials(key_file(launch.site), claims),
+    )
 
 
 async def _run(

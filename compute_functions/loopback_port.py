@@ -88,6 +88,6 @@ def _target(link: Path) -> str:
     try:
         return str(link.readlink())
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        # Closed since it was listed; or we may see that it is open but not what it is (a system
-        # can refuse the second alone, of its first process say), and then it is none of ours.
+        # Closed since it was listed, or none of ours: a root without CAP_SYS_PTRACE may list what a
+        # process with more capabilities has open, and not see what it is.
         return ""

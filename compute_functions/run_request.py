@@ -7,14 +7,13 @@ the contract's failure codes. Nothing is raised: an exception would reach the ga
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import random
 import socket
 import time
 from pathlib import Path
 
-from compute_functions import errors, instances, loopback_port
+from compute_functions import carriage, errors, instances, loopback_port, pushing
 from compute_functions.contract import (
     ENVELOPE_ALLOWANCE,
     GLOBUS_PAYLOAD_LIMIT,
@@ -29,13 +28,12 @@ from compute_functions.contract import (
     UnsupportedProtocol,
     packed_size,
 )
+from compute_functions.contract.pushes import Push, PushedAnswer
 from compute_functions.engine_client import Answer, Call, Engine
+from compute_functions.pushed_call import PushedCall
+from compute_functions.relay.enrolment import Enrolment
 from compute_functions.site import SiteDirectory
 
-REQUEST_HEADERS = frozenset({"accept", "content-type", "traceparent", "tracestate"})
-RESPONSE_HEADERS = frozenset({"content-type", "retry-after", "x-request-id"})
-#: No caller waits longer than this for one answer (seconds).
-MAX_TIMEOUT_S = 3600.0
 #: By so much may the clocks of gateway and site differ (seconds).
 CLOCK_SKEW_S = 60.0
 RESULT_LIMIT = GLOBUS_PAYLOAD_LIMIT - ENVELOPE_ALLOWANCE
@@ -72,13 +70,16 @@ async def _answer(wire: object, started: float) -> JsonObject:
     request = _read(wire)
     registration = _instance_for(request)
     engine = Engine(endpoint=registration.endpoint, api_key=_key(registration))
+    call = _call(request, registration.paths[request.path])
+    if request.push is not None:
+        return await _push(engine, call, request.push, started)
     sent = time.monotonic()
-    said = await _call(engine, request, registration.paths[request.path])
+    said = await _send(engine, call)
     engine_s = time.monotonic() - sent
     reply = EngineAnswer(
         status=said.status,
         body=said.body,
-        headers={name: said.headers[name] for name in RESPONSE_HEADERS & said.headers.keys()},
+        headers=carriage.response_headers(said.headers),
         engine_s=engine_s,
         site_s=time.monotonic() - started,
     ).to_wire()
@@ -95,10 +96,10 @@ def _read(wire: object) -> EngineRequest:
         raise _Refused(FailureCode.INVALID_REQUEST, str(error)) from error
     if request.method != "POST":
         raise _Refused(FailureCode.INVALID_REQUEST, f"method {request.method!r}, not POST")
-    if not math.isfinite(request.timeout_s) or not 0 < request.timeout_s <= MAX_TIMEOUT_S:
+    if not carriage.patience_is_within_reason(request.timeout_s):
         raise _Refused(
             FailureCode.INVALID_REQUEST,
-            f"timeout_s {request.timeout_s!r} is not between 0 and {MAX_TIMEOUT_S:g}",
+            f"timeout_s {request.timeout_s!r} is not between 0 and {carriage.MAX_TIMEOUT_S:g}",
         )
     if request.expires_at is not None and time.time() > request.expires_at + CLOCK_SKEW_S:
         # It waited while the endpoint was away, and nobody waits for its answer any more.
@@ -169,25 +170,54 @@ def _key(registration: instances.Registration) -> str:
         raise _Refused(FailureCode.SITE_MISCONFIGURED, message) from error
 
 
-async def _call(engine: Engine, request: EngineRequest, path: str) -> Answer:
-    allowed = {
-        name.lower(): value
-        for name, value in request.headers.items()
-        if name.lower() in REQUEST_HEADERS
-    }
-    call = Call(
+def _call(request: EngineRequest, path: str) -> Call:
+    return Call(
         path=path,
         body=request.body,
-        headers={"content-type": "application/json", **allowed, "x-request-id": request.request_id},
+        headers=carriage.request_headers(request.headers, request.request_id),
         timeout_s=request.timeout_s,
         max_bytes=MAX_UNPACKED,
     )
+
+
+async def _push(engine: Engine, call: Call, push: Push, started: float) -> JsonObject:
+    """Push the answer, and return how that ended."""
+    if not carriage.patience_is_within_reason(push.silence_s):
+        raise _Refused(FailureCode.INVALID_REQUEST, f"silence_s is {push.silence_s!r}")
+    enrolment = _enrolment()
+    pushed = PushedCall(engine, call, silence_s=push.silence_s, started=started)
+    try:
+        pushing.require_allowed(push, enrolment)
+        await pushing.push_answer(push, pushed, enrolment.ca_file if enrolment else "")
+    except errors.ConfigurationError as error:
+        raise _Refused(FailureCode.HUB_NOT_ALLOWED, str(error)) from error
+    except errors.HubUnreachable as error:
+        raise _Refused(FailureCode.HUB_UNREACHABLE, str(error)) from error
+    except errors.CallerLeft as error:
+        raise _Refused(FailureCode.CALLER_LEFT, str(error)) from error
+    if pushed.failure is not None:
+        raise _Refused(pushed.failure.code, pushed.failure.message)
+    return PushedAnswer(
+        length=pushed.length, engine_s=pushed.engine_s, site_s=time.monotonic() - started
+    ).to_wire()
+
+
+def _enrolment() -> Enrolment | None:
+    try:
+        return Enrolment.read(SiteDirectory.from_environment(os.environ))
+    except errors.ConfigurationError as error:
+        raise _Refused(FailureCode.SITE_MISCONFIGURED, str(error)) from error
+
+
+async def _send(engine: Engine, call: Call) -> Answer:
     try:
         return await engine.send(call)
     except errors.EngineTimedOut as error:
         raise _Refused(FailureCode.ENGINE_TIMEOUT, str(error)) from error
     except errors.EngineUnreachable as error:
         raise _Refused(FailureCode.ENGINE_UNREACHABLE, str(error)) from error
+    except errors.EngineBrokeOff as error:
+        raise _Refused(FailureCode.ENGINE_BROKE_OFF, str(error)) from error
     except errors.AnswerTooLarge as error:
         raise _Refused(FailureCode.RESPONSE_TOO_LARGE, _too_large(str(error))) from error
 

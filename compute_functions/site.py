@@ -43,6 +43,11 @@ class SiteDirectory:
         """What the engines print."""
         return self.root / "logs"
 
+    @property
+    def relay(self) -> Path:
+        """What the site enrolled with at a gateway, if it did."""
+        return self.root / "relay"
+
     def prepare(self) -> None:
         """Make the folders, closed to everybody else."""
         for folder in (self.root, self.instances, self.keys, self.logs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import io
 import json
@@ -31,7 +32,31 @@ def test_an_engine_file_is_read_whole(tmp_path: Path) -> None:
         expected = ENGINE.get(name, "small")
         if name == "probes":
             value = {route: {"body": probe.fields} for route, probe in value.items()}
+        if name == "load":
+            value = dataclasses.asdict(value)
         assert value == (tuple(expected) if isinstance(expected, list) else expected), name
+
+
+def test_an_engine_need_not_tell_its_load(tmp_path: Path) -> None:
+    file = write_engine(tmp_path)
+    lines = yaml.safe_load(file.read_text())
+    del lines["load"]
+    file.write_text(yaml.safe_dump(lines))
+
+    assert engine_config.load(file).load is None
+
+
+@pytest.mark.parametrize(
+    ("load", "complaint"),
+    [
+        ({"path": "/metrics", "running": "a"}, "load.waiting: is missing"),
+        ({"path": "metrics", "running": "a", "waiting": "b"}, "load.path: 'metrics' is not a"),
+        ({"path": "/m", "running": "a", "waiting": "b", "x": "c"}, "load.x: unknown"),
+    ],
+)
+def test_a_wrong_load_is_named(tmp_path: Path, load: dict[str, str], complaint: str) -> None:
+    with pytest.raises(FieldError, match=re.escape(complaint)):
+        engine_config.load(write_engine(tmp_path, load=load))
 
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "engines").glob("*.yaml")), ids=lambda f: f.stem)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,19 @@ LISTEN = (
     "import socket; s = socket.create_server(('127.0.0.1', 0)); "
     "print(s.getsockname()[1], flush=True); input()"
 )
+#: The bit of `CAP_SYS_PTRACE`, with which one may look into every process.
+SYS_PTRACE = 1 << 19
+ASK = """
+import sys
+from compute_functions import loopback_port
+print(loopback_port.held_by_session(*map(int, sys.argv[1:])))
+"""
+
+
+def may_look_into_every_process() -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    (capabilities,) = (line.split()[1] for line in status if line.startswith("CapEff:"))
+    return bool(int(capabilities, 16) & SYS_PTRACE)
 
 
 def test_a_free_port_is_nobody_s() -> None:
@@ -79,6 +94,28 @@ def test_another_user_s_port_is_not_ours() -> None:
         child.communicate("\n", timeout=30)
 
     assert not ours
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not may_look_into_every_process() or shutil.which("setpriv") is None,
+    reason="takes a root with CAP_SYS_PTRACE to give up, and setpriv to do it",
+)
+def test_open_files_that_are_listed_but_not_shown_are_none_of_ours() -> None:
+    """Ask as a root who may list the open files of a mightier one, but not read what they are."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = subprocess.run(  # noqa: S603 # this very Python
+            [
+                *("/usr/bin/env", "setpriv", "--bounding-set=-sys_ptrace"),
+                *(sys.executable, "-c", ASK),
+                *(str(server.getsockname()[1]), str(os.getsid(0))),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (asked.returncode, asked.stdout) == (0, "False\n"), asked.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,310 @@
+"""The values in the frames between a relay and a hub: JSON, each a dataclass.
+
+`to_payload` writes one, `from_payload` reads it or raises `ContractError`. Fields that are not
+known are passed over, so that either side may add some without a new version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Self
+
+from compute_functions.contract import fields
+from compute_functions.contract.errors import ContractError
+from compute_functions.contract.failures import FailureCode
+from compute_functions.contract.fields import JsonObject
+
+#: Instances may name no more paths, and links no more streams, than this.
+MOST_ITEMS = 100_000
+
+# Made once: `json.dumps` with separators makes one for each call.
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+def _read(payload: bytes) -> JsonObject:
+    try:
+        values = json.loads(payload)
+    except ValueError as error:  # also half a character, and nesting that is too deep
+        raise ContractError("a payload is not JSON") from error
+    except RecursionError:
+        raise ContractError("a payload is nested too deeply") from None
+    if not isinstance(values, dict):
+        raise ContractError("a payload is not an object")
+    return values
+
+
+def _written(values: JsonObject) -> bytes:
+    return _ENCODER.encode(values).encode("ascii")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """HELLO: which instance the relay stands for, and what it has of this link's streams.
+
+    `link` is a random name that the relay gave to the link; it stays the same when the relay dials
+    again to go on with it, and `bodies` then says how many bytes of each request's body have come,
+    by stream. `hub` is the hub's name from its last `Accept`, nothing at first. `paths` are those
+    that requests may use, as `/v1/chat/completions`.
+    """
+
+    instance: str
+    link: str
+    paths: tuple[str, ...]
+    hub: str = ""
+    bodies: Mapping[int, int] = field(default_factory=dict)
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        paths = values.get("paths")
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise ContractError("paths is not a list of strings")
+        return cls(
+            instance=fields.text(values, "instance"),
+            link=fields.text(values, "link"),
+            paths=tuple(paths),
+            hub=fields.text(values, "hub"),
+            bodies=_numbered(values.get("bodies")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamState:
+    """What a hub has of one answer: whether its head, and its body up to `received`.
+
+    The relay may send the body up to `credit`.
+    """
+
+    head: bool
+    received: int
+    credit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """ACCEPT: the hub takes the link.
+
+    `hub` is the name of the hub's process, `resumed` tells whether the link goes on where it was
+    cut; then `streams` are all whose answers are still wanted, and every other has been cancelled.
+    `session` opens further connections of the instance, to any hub, for `session_s` seconds.
+    """
+
+    hub: str
+    session: str
+    session_s: float
+    resumed: bool = False
+    streams: Mapping[int, StreamState] = field(default_factory=dict)
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        streams = values.get("streams")
+        if not isinstance(streams, dict) or len(streams) > MOST_ITEMS:
+            raise ContractError("streams is not an object")
+        return cls(
+            hub=fields.text(values, "hub"),
+            session=fields.text(values, "session"),
+            session_s=fields.number(values, "session_s"),
+            resumed=_flag(values, "resumed"),
+            streams={_stream(name): _stream_state(state) for name, state in streams.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewal:
+    """RENEW: a session for the time after the present one."""
+
+    session: str
+    session_s: float
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        return cls(
+            session=fields.text(values, "session"), session_s=fields.number(values, "session_s")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayRequest:
+    """REQUEST: one request for the engine, without its body, which has `body_bytes`.
+
+    `path` is one of those in `Hello`. The engine has `timeout_s` seconds for its answer's head, and
+    for the whole answer if that is no event stream; between two parts of an event stream it may be
+    silent for `silence_s`.
+    """
+
+    request_id: str
+    path: str
+    body_bytes: int
+    timeout_s: float
+    silence_s: float
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written(
+            {
+                "request_id": self.request_id,
+                "path": self.path,
+                "body_bytes": self.body_bytes,
+                "timeout_s": self.timeout_s,
+                "silence_s": self.silence_s,
+                "headers": dict(self.headers),
+            }
+        )
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        return cls(
+            request_id=fields.text(values, "request_id"),
+            path=fields.text(values, "path"),
+            body_bytes=_count(values, "body_bytes"),
+            timeout_s=fields.number(values, "timeout_s"),
+            silence_s=fields.number(values, "silence_s"),
+            headers=fields.headers(values, "headers"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerHead:
+    """HEAD: how the engine's answer begins, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        # Field by field: `asdict` copies deeply, and this is written for every answer.
+        return _written({"status": self.status, "headers": dict(self.headers)})
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        return cls(
+            status=fields.whole_number(values, "status"), headers=fields.headers(values, "headers")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEnd:
+    """END: the engine's answer is whole.
+
+    `engine_s` is the time from the request's first byte to the engine's last one, `site_s` all the
+    time that the relay had the request (both seconds).
+    """
+
+    engine_s: float = 0.0
+    site_s: float = 0.0
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written({"engine_s": self.engine_s, "site_s": self.site_s})
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        return cls(
+            engine_s=fields.number(values, "engine_s"), site_s=fields.number(values, "site_s")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerError:
+    """ERROR: there will be no whole answer."""
+
+    code: FailureCode
+    message: str
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written({"code": self.code.value, "message": self.message})
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        try:
+            code = FailureCode(fields.text(values, "code"))
+        except ValueError:
+            # Not as a cause: its text repeats the value uncut.
+            unknown = fields.quoted(values.get("code"))
+            raise ContractError(f"unknown failure code {unknown}") from None
+        return cls(code=code, message=fields.text(values, "message"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoad:
+    """STATS: how many requests the engine runs, and how many wait in it."""
+
+    running: float
+    waiting: float
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        return _written(asdict(self))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        """Read what `to_payload` wrote."""
+        values = _read(payload)
+        return cls(
+            running=fields.number(values, "running"), waiting=fields.number(values, "waiting")
+        )
+
+
+def _flag(values: JsonObject, name: str) -> bool:
+    value = values.get(name)
+    if not isinstance(value, bool):
+        raise ContractError(f"{name} is neither true nor false")
+    return value
+
+
+def _count(values: JsonObject, name: str) -> int:
+    count = fields.whole_number(values, name)
+    if count < 0:
+        raise ContractError(f"{name} is less than nothing")
+    return count
+
+
+def _numbered(value: object) -> dict[int, int]:
+    if not isinstance(value, dict) or len(value) > MOST_ITEMS:
+        raise ContractError("bodies is not an object")
+    return {_stream(name): _count(value, name) for name in value}
+
+
+def _stream(name: str) -> int:
+    if not name.isascii() or not name.isdecimal() or len(name) > len(str(2**32)):
+        raise ContractError(f"{fields.quoted(name)} is no stream's number")
+    return int(name)
+
+
+def _stream_state(value: object) -> StreamState:
+    if not isinstance(value, dict):
+        raise ContractError("a stream's state is not an object")
+    return StreamState(
+        head=_flag(value, "head"),
+        received=_count(value, "received"),
+        credit=_count(value, "credit"),
+    )

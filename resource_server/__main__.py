@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except ValidationError as problem:
-        print(_setting_problems(problem), ALL_SETTINGS, sep="\n", file=sys.stderr)  # noqa: T201 - the command's answer
+        print(_setting_problems(problem, _given(options)), ALL_SETTINGS, sep="\n", file=sys.stderr)  # noqa: T201 - the command's answer
     except SettingInvalid as problem:
         print(problem, ALL_SETTINGS, sep="\n", file=sys.stderr)  # noqa: T201 - the command's answer
     except (OperatorError, StandInRefused, HubSocketTaken) as problem:
@@ -51,9 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 2
 
 
-def _setting_problems(problem: ValidationError) -> str:
+def _setting_problems(problem: ValidationError, given: Mapping[str, object]) -> str:
     """Return everything that is wrong with the settings, a line each."""
-    lines = [_setting_problem(detail) for detail in problem.errors(include_url=False)]
+    lines = [_setting_problem(detail, given) for detail in problem.errors(include_url=False)]
     keys = ("HOTNODE_SECRET_KEY", "HOTNODE_SECRET_KEY_FILE")
     # Settings that depend on each other are looked at when each by itself is right.
     if not any(os.environ.get(key) for key in keys) and not any(keys[0] in line for line in lines):
@@ -61,12 +62,14 @@ def _setting_problems(problem: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _setting_problem(detail: ErrorDetails) -> str:
-    """Return what is wrong with a setting, under the name by which an operator sets it."""
+def _setting_problem(detail: ErrorDetails, given: Mapping[str, object]) -> str:
+    """Return what is wrong with a setting, under the name by which an operator set it."""
     message = mistakes.words(detail)
     if not detail["loc"]:
         return message
-    return f"HOTNODE_{str(detail['loc'][0]).upper()}: {message}"
+    name = str(detail["loc"][0])
+    shown = f"--{name.replace('_', '-')}" if name in given else f"HOTNODE_{name.upper()}"
+    return f"{shown}: {message}"
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -76,9 +79,7 @@ def serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     refuse_stand_in(settings, os.environ)
     role = Role(options.role)
-    # Several web processes are of one role each.
-    supervised = role is Role.ALL and settings.workers > 1
-    refuse_unfit_role(settings, Role.WEB if supervised else role)
+    refuse_unfit_role(settings, Role.WEB if _is_supervisor(settings, role) else role)
     log.configure(settings.log_format)
     _check_files(settings, role)
     if options.supervisor is not None:
@@ -94,11 +95,16 @@ def _serve(options: argparse.Namespace, settings: Settings, role: Role) -> int:
     configure_django(settings, role)
     if role is not Role.HUB:
         _prepare_tables(settings, migrate=not options.no_migrate)
-    if role is Role.ALL and settings.workers > 1:
+    if _is_supervisor(settings, role):
         return supervisor.run(settings, _passed_on(options), os.environ)
     from resource_server import server  # noqa: PLC0415 - needs a configured Django
 
     return server.run(settings, role, options.listener)
+
+
+def _is_supervisor(settings: Settings, role: Role) -> bool:
+    """Tell whether this process only starts others: several for the web are of one role each."""
+    return role is Role.ALL and settings.workers > 1
 
 
 def _check_files(settings: Settings, role: Role) -> None:
@@ -163,18 +169,31 @@ def page(options: argparse.Namespace) -> int:
 def _settings(options: argparse.Namespace) -> Settings:
     """Return the settings of the environment, with those of the command line before them."""
     refuse_unknown_settings(os.environ)
-    given = {
+    return Settings(**_given(options))
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line says."""
+    return {
         name: value
         for name in ("host", "port", "workers", "catalog_dir", "local_globus")
         if (value := getattr(options, name, None)) is not None
     }
-    return Settings(**given)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hotnode", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("serve", help=serve.__doc__)
+    _describe_serve(commands.add_parser("serve", help=serve.__doc__))
+    commands.add_parser("migrate", help=migrate.__doc__).set_defaults(run=migrate)
+    for name in documentation.PAGES:
+        command = commands.add_parser(name, help=f"Print the page of all {name}.")
+        command.set_defaults(run=page, page=name)
+    _describe_check_catalog(commands.add_parser("check-catalog", help=check_catalog.__doc__))
+    return parser
+
+
+def _describe_serve(command: argparse.ArgumentParser) -> None:
     command.add_argument("--host")
     command.add_argument("--port", type=int)
     command.add_argument("--catalog-dir", type=Path)
@@ -197,11 +216,9 @@ def _parser() -> argparse.ArgumentParser:
         help="accept a stand-in for Globus: for development alone",
     )
     command.set_defaults(run=serve)
-    commands.add_parser("migrate", help=migrate.__doc__).set_defaults(run=migrate)
-    for name in documentation.PAGES:
-        command = commands.add_parser(name, help=f"Print the page of all {name}.")
-        command.set_defaults(run=page, page=name)
-    command = commands.add_parser("check-catalog", help=check_catalog.__doc__)
+
+
+def _describe_check_catalog(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "directory",
         type=Path,
@@ -214,7 +231,6 @@ def _parser() -> argparse.ArgumentParser:
         help="look for the clusters' Globus clients, too; default: HOTNODE_GLOBUS_CLIENTS_DIR",
     )
     command.set_defaults(run=check_catalog)
-    return parser
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from resource_server.api.auth import admit
 from resource_server.api.body import Bodies, Uploads
 from resource_server.api.errors import error_response
 from resource_server.api.exchange import Receive, Send
-from resource_server.api.handler import LeanHandler
+from resource_server.api.handler import STALL_TIMEOUT_S, LeanHandler
 from resource_server.api.inference import UPLOADS
+from resource_server.api.keep_alive import KEEP_ALIVE_S
 from resource_server.services.gateway import Gateway
 
 
@@ -27,6 +28,8 @@ class FrontDoor:
         *,
         max_body_bytes: int,
         max_upload_bytes: int,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self._open_gateway = open_gateway
         self._http = LeanHandler(
@@ -36,6 +39,8 @@ class FrontDoor:
             ),
             error_response=error_response,
             admit=admit,
+            stall_timeout_s=stall_timeout_s,
+            keep_alive_s=keep_alive_s,
         )
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

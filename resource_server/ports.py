@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any, Protocol, Self
 
 from resource_server.domain.catalog import Catalog, Cluster
 from resource_server.domain.identity import Grant
 from resource_server.domain.inference import (
+    Hops,
     InferenceAnswer,
     InferenceRequest,
     Late,
     LateAnswer,
+    StreamHead,
     Usage,
 )
 from resource_server.domain.lifecycle import Observation
@@ -67,6 +69,28 @@ class GrantCache(Protocol):
         """Return as soon as nobody claims the token, at the latest when the time is over."""
 
 
+class AnswerStream(Protocol):
+    """An engine's answer as it comes. Who was given one closes it, whatever happens."""
+
+    @property
+    def head(self) -> StreamHead:
+        """How it began."""
+
+    @property
+    def hops(self) -> Hops:
+        """Where the time went, as far as it is known now."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, cut anywhere, unchanged.
+
+        Raises `BackendInterrupted` or another `UpstreamError` if the answer breaks off. Whoever
+        reads slowly slows down the engine's side of this one answer, and nothing else.
+        """
+
+    async def aclose(self) -> None:
+        """Stop the engine's work on it, unless the answer is whole. Does not wait for the site."""
+
+
 class InferenceBackend(Protocol):
     """What carries a request to a cluster."""
 
@@ -81,6 +105,13 @@ class InferenceBackend(Protocol):
 
         A caller who is cancelled takes a request along that has not left yet. Whatever became of
         it, `late` is called once, then or as soon as it is known; otherwise it is not called.
+        """
+
+    async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
+        """Return the engine's answer as soon as its head is there, whatever its status.
+
+        Raises what `infer` raises, with the same meaning of `retry_after_s`; `timeout_s` is for
+        the head alone. A caller who is cancelled takes the request along.
         """
 
 
@@ -138,6 +169,13 @@ class UsageReader(Protocol):
         """Return what the answer cost, or None if it does not say."""
 
 
+class EventUsageReader(Protocol):
+    """Who understands what one event of a stream says about the tokens used so far."""
+
+    def __call__(self, data: bytes) -> Usage | None:
+        """Return what its data says, or None if it does not say."""
+
+
 class LimitStore(Protocol):
     """Where limits are counted, for every worker of the gateway at once.
 
@@ -170,6 +208,17 @@ class LimitSource(Protocol):
         """Return the rules if they changed since the last call, else None.
 
         Raises `CatalogInvalid` if what is written holds mistakes.
+        """
+
+
+class RedeemedCredentials(Protocol):
+    """What remembers which of the sites' credentials were used: each is taken once."""
+
+    async def redeem(self, cluster: str, name: str, *, expires_at: float) -> bool:
+        """Take a credential, by the name that its cluster gave it; tell whether it was unused.
+
+        It is remembered until it expires (seconds since the epoch), also across restarts. Raises
+        `CredentialsUnknown` if nobody can tell; it may be used up then.
         """
 
 
@@ -236,6 +285,9 @@ class ObservedRequest(Protocol):
 
     def onward(self) -> Mapping[str, str]:
         """Return headers for whoever works on it next, so that their spans join its trace."""
+
+    def streams(self) -> None:
+        """Note that its answer comes piece by piece, from now until its end."""
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Take what the log says of the request (docs/operators/watch-the-gateway.md)."""

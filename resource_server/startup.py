@@ -77,10 +77,14 @@ def _is_globus(url: str) -> bool:
 def refuse_unfit_role(settings: Settings, role: Role) -> None:
     """Raise `SettingInvalid` if a role lacks what it shares with the other processes.
 
-    The hub holds nothing that others must see, and does without both.
+    The hub holds nothing that others must see, and does without both, unless it takes relays: who
+    may dial in stands in the catalog.
     """
     missing = []
-    if role in (Role.WEB, Role.CONTROLLER) and settings.read_database_url() is None:
+    reads_catalog = role in (Role.WEB, Role.CONTROLLER) or (
+        role is Role.HUB and settings.relay_port
+    )
+    if reads_catalog and settings.read_database_url() is None:
         missing.append("HOTNODE_DATABASE_URL (PostgreSQL)")
     if role is Role.WEB and settings.read_redis_url() is None:
         missing.append("HOTNODE_REDIS_URL (Redis)")

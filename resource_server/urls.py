@@ -17,6 +17,7 @@ from ninja import NinjaAPI
 from resource_server.api import alcf, errors, health, inference, metrics, models
 from resource_server.api.auth import BearerToken
 from resource_server.api.bases import MOUNTS
+from resource_server.api.framework import LeanNinja
 
 DESCRIPTION = "Open models on supercomputers, behind the OpenAI API."
 #: The page under /docs must work where the internet cannot be reached, so its files are ours.
@@ -26,7 +27,7 @@ DOCUMENTATION_FILES = frozenset(path.name for path in DOCUMENTATION.iterdir())
 
 def make_api() -> NinjaAPI:
     """Return the API with all its routers."""
-    api = NinjaAPI(
+    api = LeanNinja(
         title="Hotnode",
         version=version("hotnode"),
         description=DESCRIPTION + (f" Contact: {settings.CONTACT}" if settings.CONTACT else ""),

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from django.core.management import call_command
 from pytest_django import DjangoDbBlocker
@@ -36,6 +37,13 @@ def gateway_settings(state: Path, **values: object) -> Settings:
 # import modules that need a configured Django.
 STATE = tempfile.TemporaryDirectory(prefix="hotnode-test-")
 configure_django(gateway_settings(Path(STATE.name)))
+
+
+# A busy machine is no reason for a test to fail; `timeout` in pyproject.toml ends those that hang.
+hypothesis.settings.register_profile(
+    "hotnode", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("hotnode")
 
 
 def pytest_configure(config: pytest.Config) -> None:

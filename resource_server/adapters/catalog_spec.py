@@ -5,25 +5,27 @@ The same documents, as JSON, are the `spec` of the catalog's rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from resource_server.adapters.catalog_access import AccessSpec
+from resource_server.adapters.catalog_direct import DirectSpec
+from resource_server.adapters.catalog_names import ModelId, Name, ProjectName
+from resource_server.adapters.catalog_part import Spec
+from resource_server.adapters.relay_keys import is_public_key
 from resource_server.domain.catalog import (
-    AccessRule,
     Alias,
     Cluster,
-    Counting,
     Deployment,
     Flag,
     Framework,
     GlobusComputeTarget,
-    LoginPolicy,
     Modality,
     Model,
     Project,
+    StreamUsage,
     Transport,
 )
 from resource_server.domain.inference import INFERENCE_ROUTES
@@ -34,89 +36,42 @@ TAKEN_NAMES = frozenset(
 )
 REQUIRED_FUNCTIONS = frozenset({"run_request", "site_status"})
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$")]
-ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-#: Fields of documents that are sets.
-_SETS = frozenset({"flags", "modalities", "models"})
 
-
-class _Spec(BaseModel):
-    """A part of a document: a field that is not known is a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the JSON of a catalog row, the same for equal documents."""
-        row: dict[str, Any] = self.model_dump(mode="json")
-        for name in _SETS & row.keys():
-            row[name] = sorted(row[name])  # A set has no order of its own.
-        return row
-
-
-class LoginPolicySpec(_Spec):
-    """A Globus authentication policy: its id alone, `<id>=<seconds>`, or both as fields."""
-
-    id: UUID
-    max_age_s: float | None = Field(None, gt=0)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        id_, _, max_age_s = value.partition("=")
-        return {"id": id_, "max_age_s": max_age_s} if max_age_s else {"id": id_}
-
-    def to_domain(self) -> LoginPolicy:
-        """Return the policy."""
-        return LoginPolicy(id=str(self.id), max_age_s=self.max_age_s)
-
-
-class AccessSpec(_Spec):
-    """Who may use something; what is left out does not restrict. See `AccessRule`."""
-
-    groups: tuple[UUID, ...] = ()
-    domains: tuple[str, ...] = ()
-    groups_by_domain: dict[str, tuple[UUID, ...]] = {}
-    policies: tuple[LoginPolicySpec, ...] = ()
-    login_max_age_s: float | None = Field(None, gt=0)
-    service_accounts: tuple[UUID, ...] = ()
-    domains_of: Counting = Counting.SESSION
-    groups_of: Counting = Counting.ACCOUNT
-
-    def to_domain(self) -> AccessRule:
-        """Return the rule."""
-        return AccessRule(
-            groups=_ids(self.groups),
-            domains=frozenset(domain.lower() for domain in self.domains),
-            groups_by_domain={d.lower(): _ids(ids) for d, ids in self.groups_by_domain.items()},
-            policies=tuple(policy.to_domain() for policy in self.policies),
-            login_max_age_s=self.login_max_age_s,
-            service_accounts=_ids(self.service_accounts),
-            domains_of=self.domains_of,
-            groups_of=self.groups_of,
-        )
-
-
-def _ids(ids: Iterable[UUID]) -> frozenset[str]:
-    return frozenset(map(str, ids))
-
-
-class FrameworkSpec(_Spec):
+class FrameworkSpec(Spec):
     """One serving framework of a site."""
 
     reserved_fields: tuple[str, ...] = ()
     texts_only: bool = False
+    # Left out, the framework's name tells: of those we know, vLLM alone says it in every chunk.
+    stream_usage: StreamUsage | None = None
+    cache_salt: bool = False
+    direct: DirectSpec | None = None
+
+    def to_domain(self, name: str) -> Framework:
+        """Return the framework under its name."""
+        vllm = name.startswith("vllm")
+        usual = StreamUsage.CONTINUOUS if vllm else StreamUsage.FINAL
+        return Framework(
+            name=name,
+            reserved_fields=frozenset(self.reserved_fields),
+            texts_only=self.texts_only,
+            stream_usage=self.stream_usage or usual,
+            cache_salt=self.cache_salt,
+            direct=self.direct.to_domain() if self.direct else None,
+        )
 
 
-class GlobusComputeSpec(_Spec):
-    """Where the site's functions run. `functions` maps names to registered ids."""
+class GlobusComputeSpec(Spec):
+    """Where the site's functions run. `functions` maps names to registered ids.
+
+    `push: false` is for a site that cannot open connections to the gateway.
+    """
 
     client: Name
     endpoint_id: UUID
     functions: dict[str, UUID]
-    user_endpoint_config: dict[str, Any] = {}
+    user_endpoint_config: dict[str, Any] = Field(default_factory=dict)
+    push: bool = True
 
     @field_validator("functions")
     @classmethod
@@ -125,8 +80,31 @@ class GlobusComputeSpec(_Spec):
             raise ValueError(f"not registered: {', '.join(sorted(missing))}")
         return functions
 
+    def to_domain(self) -> GlobusComputeTarget:
+        """Return the target."""
+        return GlobusComputeTarget(
+            client=self.client,
+            endpoint_id=str(self.endpoint_id),
+            functions={name: str(id_) for name, id_ in self.functions.items()},
+            user_endpoint_config=self.user_endpoint_config,
+            push=self.push,
+        )
 
-class SiteSpec(_Spec):
+
+class RelaySpec(Spec):
+    """With what the site's relays identify themselves, as its enrolment printed it."""
+
+    public_key: str
+
+    @field_validator("public_key")
+    @classmethod
+    def _is_a_key(cls, text: str) -> str:
+        if not is_public_key(text):
+            raise ValueError("is no Ed25519 key: the base64 of its 32 bytes was expected")
+        return text
+
+
+class SiteSpec(Spec):
     """One cluster: `sites/*.yaml`."""
 
     cluster: Name
@@ -134,11 +112,37 @@ class SiteSpec(_Spec):
     maintenance: str = ""
     access: AccessSpec = AccessSpec()
     frameworks: dict[Name, FrameworkSpec] = Field(min_length=1)
-    transports: tuple[Transport, ...] = Field((Transport.TASK,), min_length=1)
     # The openai SDK gives up after 600 s and asks again by itself: answer before that. Sites refuse
     # to wait longer than an hour.
     request_timeout_s: float = Field(540.0, gt=0, le=3600)
-    globus_compute: GlobusComputeSpec
+    globus_compute: GlobusComputeSpec | None = None
+    relay: RelaySpec | None = None
+    # The last field, so that it can be held against the others. Left out, it is all ways there are,
+    # the fastest first.
+    transports: tuple[Transport, ...] = Field((), validate_default=True)
+
+    @field_validator("transports")
+    @classmethod
+    def _ways_exist(
+        cls, transports: tuple[Transport, ...], info: ValidationInfo
+    ) -> tuple[Transport, ...]:
+        needed = {
+            Transport.RELAY: ("relay", info.data.get("relay")),
+            Transport.DIRECT: ("direct of a framework", _direct(info.data.get("frameworks"))),
+            Transport.TASK: ("globus_compute", info.data.get("globus_compute")),
+        }
+        # What holds a mistake of its own is not there, and is not missing.
+        is_whole = {"relay", "frameworks", "globus_compute"} <= info.data.keys()
+        for transport in transports if is_whole else ():
+            name, means = needed[transport]
+            if not means:
+                raise ValueError(f"'{transport}' needs the field {name}")
+        found = transports or tuple(way for way, (_, means) in needed.items() if means)
+        if is_whole and not found:
+            raise ValueError("there is no way: name globus_compute, relay or a framework's direct")
+        if len(set(found)) < len(found):
+            raise ValueError("a way is listed twice")
+        return found
 
     @field_validator("cluster")
     @classmethod
@@ -154,37 +158,30 @@ class SiteSpec(_Spec):
             description=self.description,
             maintenance=self.maintenance,
             access=self.access.to_domain(),
-            frameworks={
-                name: Framework(
-                    name=name,
-                    reserved_fields=frozenset(spec.reserved_fields),
-                    texts_only=spec.texts_only,
-                )
-                for name, spec in self.frameworks.items()
-            },
+            frameworks={name: spec.to_domain(name) for name, spec in self.frameworks.items()},
             transports=self.transports,
             request_timeout_s=self.request_timeout_s,
-            globus_compute=GlobusComputeTarget(
-                client=self.globus_compute.client,
-                endpoint_id=str(self.globus_compute.endpoint_id),
-                functions={name: str(id_) for name, id_ in self.globus_compute.functions.items()},
-                user_endpoint_config=self.globus_compute.user_endpoint_config,
-            ),
+            globus_compute=self.globus_compute.to_domain() if self.globus_compute else None,
+            relay_key=self.relay.public_key if self.relay else "",
         )
 
 
-class DeploymentSpec(_Spec):
+def _direct(frameworks: dict[str, FrameworkSpec] | None) -> bool:
+    return any(spec.direct for spec in (frameworks or {}).values())
+
+
+class DeploymentSpec(Spec):
     """One place that serves a model."""
 
     cluster: Name
     framework: Name
 
 
-class AliasSpec(_Spec):
+class AliasSpec(Spec):
     """Another name of a model, with parameters of its own where it has any."""
 
     description: str = ""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("parameters")
     @classmethod
@@ -194,7 +191,7 @@ class AliasSpec(_Spec):
         return parameters
 
 
-class ModelSpec(_Spec):
+class ModelSpec(Spec):
     """One model: `models/*.yaml`.
 
     `engine`, `path` and `arguments` are for the site's launcher; the gateway ignores them.
@@ -208,8 +205,8 @@ class ModelSpec(_Spec):
     flags: frozenset[Flag] = frozenset()
     modalities: frozenset[Modality] = frozenset()
     context_length: int | None = Field(None, gt=0)
-    aliases: dict[ModelId, AliasSpec] = {}
-    recommended: dict[str, Any] = {}
+    aliases: dict[ModelId, AliasSpec] = Field(default_factory=dict)
+    recommended: dict[str, Any] = Field(default_factory=dict)
     access: AccessSpec = AccessSpec()
     engine: str | None = None
     path: str | None = None
@@ -231,13 +228,25 @@ class ModelSpec(_Spec):
             return aliases
         return {name: {} if spec is None else spec for name, spec in aliases.items()}
 
-    @model_validator(mode="after")
-    def _distinct_places(self) -> Self:
-        if len(set(self.deployments)) < len(self.deployments):
+    # Of fields and not of the whole, which is looked at when all its fields are right: all mistakes
+    # are named at once.
+    @field_validator("deployments")
+    @classmethod
+    def _distinct_places(
+        cls, deployments: tuple[DeploymentSpec, ...]
+    ) -> tuple[DeploymentSpec, ...]:
+        if len(set(deployments)) < len(deployments):
             raise ValueError("a deployment is listed twice")
-        if self.id in self.aliases:
+        return deployments
+
+    @field_validator("aliases")
+    @classmethod
+    def _not_the_id(
+        cls, aliases: dict[str, AliasSpec], info: ValidationInfo
+    ) -> dict[str, AliasSpec]:
+        if info.data.get("id") in aliases:
             raise ValueError("an alias is the model's own id")
-        return self
+        return aliases
 
     def to_domain(self, *, created: int) -> Model:
         """Return the model, first seen at `created` (seconds since the epoch)."""
@@ -263,19 +272,20 @@ class ModelSpec(_Spec):
         )
 
 
-class ProjectSpec(_Spec):
+class ProjectSpec(Spec):
     """One project: `projects/*.yaml`. Without `models` its members use what they may anyway."""
 
     project: ProjectName
     description: str = ""
     models: frozenset[ModelId] = frozenset()
-    access: AccessSpec = AccessSpec()
+    access: AccessSpec = Field(AccessSpec(), validate_default=True)
 
-    @model_validator(mode="after")
-    def _somebody_is_in_it(self) -> Self:
-        if self.access == AccessSpec():
-            raise ValueError("access: who is in the project? Name groups or domains")
-        return self
+    @field_validator("access")
+    @classmethod
+    def _somebody_is_in_it(cls, access: AccessSpec) -> AccessSpec:
+        if access == AccessSpec():
+            raise ValueError("who is in the project? Name groups or domains")
+        return access
 
     def to_domain(self) -> Project:
         """Return the project."""

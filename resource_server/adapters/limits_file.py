@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from resource_server.adapters.yaml_document import YamlDocument
+from resource_server.config import LARGEST_BODY_BYTES
 from resource_server.domain.errors import CatalogInvalid
 from resource_server.domain.limit_rules import Allowance, LimitRules, ModelAllowance
 
 FILE = "limits.yaml"
 #: 0 is no limit. Beyond a thousand million the arithmetic would lose single tokens.
 Amount: TypeAlias = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
+#: A body without a bound could fill the process, so there is no value for "no limit".
+Size: TypeAlias = Annotated[int, Field(strict=True, gt=0, le=LARGEST_BODY_BYTES)]
 _Fingerprint: TypeAlias = tuple[int, int] | None
 
 
@@ -50,6 +53,8 @@ class PersonLimitsSpec(_Spec):
     tokens_per_minute: Amount | None = None
     tokens_per_minute_per_model: Amount | None = None
     concurrent_requests: Amount | None = None
+    max_body_bytes: Size | None = None
+    max_upload_bytes: Size | None = None
     models: dict[str, ModelLimitsSpec] = {}
 
     def to_domain(self) -> Allowance:
@@ -60,6 +65,8 @@ class PersonLimitsSpec(_Spec):
             tokens_per_minute=self.tokens_per_minute,
             tokens_per_minute_per_model=self.tokens_per_minute_per_model,
             concurrent_requests=self.concurrent_requests,
+            max_body_bytes=self.max_body_bytes,
+            max_upload_bytes=self.max_upload_bytes,
             models={name: spec.to_domain() for name, spec in self.models.items()},
         )
 
@@ -80,11 +87,16 @@ class LimitsSpec(_Spec):
             raise ValueError("a name stands here twice, in capital and in small letters")
         return rules
 
-    @model_validator(mode="after")
-    def _one_place_for_models(self) -> Self:
-        if twice := sorted(self.models.keys() & self.default.models.keys()):
-            raise ValueError(f"models: '{twice[0]}' also stands in default.models")
-        return self
+    # Of a field and not of the whole, which is looked at when all its fields are right.
+    @field_validator("models")
+    @classmethod
+    def _one_place_for_models(
+        cls, models: dict[str, ModelLimitsSpec], info: ValidationInfo
+    ) -> dict[str, ModelLimitsSpec]:
+        default = info.data.get("default", PersonLimitsSpec())
+        if twice := sorted(models.keys() & default.models.keys()):
+            raise ValueError(f"'{twice[0]}' also stands in default.models")
+        return models
 
     def to_domain(self, base: Allowance) -> LimitRules:
         """Return the rules; `base` counts where the document says nothing."""
@@ -129,32 +141,53 @@ class LimitsFile:
         return spec.to_domain(self._base)
 
 
-def check(directory: Path, *, models: Collection[str] | None = None) -> None:
-    """Raise `CatalogInvalid` if a directory's `limits.yaml` holds mistakes.
+def check(directory: Path) -> None:
+    """Raise `CatalogInvalid` if a directory's `limits.yaml` holds mistakes."""
+    if found := problems(directory):
+        raise CatalogInvalid(found)
+
+
+def problems(directory: Path, *, models: Collection[str] | None = None) -> tuple[str, ...]:
+    """Return all mistakes in a directory's `limits.yaml`.
 
     To name a model that is not among `models` is one, where these are given.
     """
     path = directory / FILE
     if not path.exists():
-        return
-    document = YamlDocument(path)
-    spec = document.validate(LimitsSpec)
-    if models is None:
-        return
-    places: list[tuple[tuple[str, ...], Collection[str]]] = [
-        (("models",), spec.models),
-        (("default", "models"), spec.default.models),
-        *((("groups", str(name), "models"), rule.models) for name, rule in spec.groups.items()),
-        *((("people", name, "models"), rule.models) for name, rule in spec.people.items()),
+        return ()
+    try:
+        document = YamlDocument(path)
+    except CatalogInvalid as invalid:
+        return invalid.problems
+    unknown = () if models is None else tuple(_unknown_models(document, models))
+    try:
+        document.validate(LimitsSpec)
+    except CatalogInvalid as invalid:
+        return (*invalid.problems, *unknown)
+    return unknown
+
+
+def _unknown_models(document: YamlDocument, models: Collection[str]) -> Iterator[str]:
+    """Yield each model that is named and not described, whatever else is wrong there."""
+    rules: list[tuple[tuple[str, ...], object]] = [
+        ((), document.values),
+        (("default",), document.values.get("default")),
+        *(
+            ((section, name), rule)
+            for section in ("groups", "people")
+            for name, rule in _fields(document.values.get(section)).items()
+        ),
     ]
-    problems = tuple(
-        document.problem((*place, name), f"no file describes a model '{name}'")
-        for place, named in places
-        for name in named
-        if name not in models
-    )
-    if problems:
-        raise CatalogInvalid(problems)
+    for place, rule in rules:
+        for name in _fields(_fields(rule).get("models")):
+            if name not in models:
+                yield document.problem(
+                    (*place, "models", name), f"no file describes a model '{name}'"
+                )
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _fingerprint(path: Path) -> _Fingerprint:

@@ -17,7 +17,16 @@ class _Answer(msgspec.Struct):
     usage: Any = None
 
 
+class _Event(msgspec.Struct):
+    """An event of a stream: itself a part of an answer, or with all of one in it."""
+
+    usage: Any = None
+    response: Any = None
+    message: Any = None
+
+
 _decoder = msgspec.json.Decoder(_Answer)
+_event_decoder = msgspec.json.Decoder(_Event)
 
 
 def read_usage(answer: InferenceAnswer) -> Usage | None:
@@ -32,6 +41,20 @@ def read_usage(answer: InferenceAnswer) -> Usage | None:
     return _usage(said) if isinstance(said, dict) else None
 
 
+def read_event_usage(data: bytes) -> Usage | None:
+    """Return what an event's data says of the cost so far, or None if it does not say."""
+    try:
+        event = _event_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # As above: the caller has the event as it is.
+        return None
+    for part in (event, event.response, event.message):
+        said = part.get("usage") if isinstance(part, dict) else getattr(part, "usage", None)
+        if isinstance(said, dict):
+            return _usage(said)
+    return None
+
+
 def _usage(said: Mapping[str, Any]) -> Usage | None:
     """Return the numbers under whichever names: OpenAI's old ones, Responses', Messages'."""
     total = _count(said, "total_tokens")
@@ -43,15 +66,10 @@ def _usage(said: Mapping[str, Any]) -> Usage | None:
     return Usage(
         input_tokens=input_tokens or max(0, (total or 0) - made),
         output_tokens=made,
-        cached_tokens=_detail(
-            said, "cached_tokens", "prompt_tokens_details", "input_tokens_details"
-        )
-        or _count(said, "cache_read_input_tokens")
-        or 0,
+        cached_tokens=_cached_tokens(said),
         reasoning_tokens=_detail(
             said, "reasoning_tokens", "completion_tokens_details", "output_tokens_details"
-        )
-        or 0,
+        ),
     )
 
 
@@ -71,18 +89,28 @@ def _input_tokens(said: Mapping[str, Any]) -> int | None:
     return (rest or 0) + sum(count or 0 for count in beside)
 
 
-def _detail(said: Mapping[str, Any], name: str, *groups: str) -> int | None:
-    """Return a number from the first of these groups that has it."""
-    found = (said.get(group) for group in groups)
-    counts = (_count(group, name) for group in found if isinstance(group, dict))
-    return next((count for count in counts if count), None)
+def _cached_tokens(said: Mapping[str, Any]) -> int:
+    detail = _detail(said, "cached_tokens", "prompt_tokens_details", "input_tokens_details")
+    return detail or _count(said, "cache_read_input_tokens") or 0
+
+
+def _detail(said: Mapping[str, Any], name: str, *groups: str) -> int:
+    """Return a number from the first of these groups that has it, else zero."""
+    for group in groups:
+        found = said.get(group)
+        if isinstance(found, dict) and (count := _count(found, name)):
+            return count
+    return 0
 
 
 def _count(said: Mapping[str, Any], *names: str) -> int | None:
     """Return the first of these numbers that has a meaning and is not zero, else zero or None."""
-    found = [said[name] for name in names if _is_count(said.get(name))]
-    return next((int(count) for count in found if count), 0 if found else None)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    found: int | None = None
+    for name in names:
+        value = said.get(name)
+        # A bool is no count, though Python takes it for a number.
+        if type(value) is int and 0 <= value <= MOST:
+            if value:
+                return value
+            found = 0
+    return found

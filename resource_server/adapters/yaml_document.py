@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from resource_server.adapters import mistakes
 from resource_server.domain.errors import CatalogInvalid
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
+_Location: TypeAlias = tuple[int | str, ...]
+#: How pydantic says that a mistake is in a field's name and not in its value.
+_OF_A_KEY = "[key]"
 
 
 class YamlDocument:
-    """One mapping read from a file; `values` may be completed before `validate`."""
+    """One mapping read from a file; `values` may be completed before `validate`.
+
+    Raises `CatalogInvalid` if the file is none, so that nothing else can be said of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,7 +31,7 @@ class YamlDocument:
         if not isinstance(self._root, yaml.MappingNode):
             raise CatalogInvalid((f"{path}:1: the file is not a mapping of fields",))
         try:
-            self._refuse_duplicates(self._root)
+            self._duplicates = tuple(self._repeated(self._root))
             self.values: dict[str, Any] = yaml.SafeLoader("").construct_document(self._root)
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             # A date that is none, a list as a name, a tag of another language, an endless alias.
@@ -34,21 +42,22 @@ class YamlDocument:
     def validate(self, spec: type[SpecT]) -> SpecT:
         """Return the document as `spec`, or raise `CatalogInvalid` with every mistake's place."""
         try:
-            return spec.model_validate(self.values)
+            valid = spec.model_validate(self.values)
         except ValidationError as error:
+            problems = _causes(error.errors(include_url=False))
             raise CatalogInvalid(
-                tuple(
-                    self.problem(problem["loc"], mistakes.words(problem))
-                    for problem in error.errors(include_url=False)
-                )
+                (*self._duplicates, *(self.problem(p["loc"], mistakes.words(p)) for p in problems))
             ) from error
+        if self._duplicates:
+            raise CatalogInvalid(self._duplicates)
+        return valid
 
-    def problem(self, location: tuple[int | str, ...], message: str) -> str:
+    def problem(self, location: _Location, message: str) -> str:
         """Return one mistake as `file:line: field: what is wrong`."""
-        field = ".".join(str(part) for part in location) or "document"
+        field = ".".join(str(part) for part in location if part != _OF_A_KEY) or "document"
         return f"{self.path}:{self._line(location)}: {field}: {message}"
 
-    def _line(self, location: tuple[int | str, ...]) -> int:
+    def _line(self, location: _Location) -> int:
         """Return the line of a field, or of the nearest thing around it that exists."""
         node, line = self._root, 1
         for part in location:
@@ -58,18 +67,26 @@ class YamlDocument:
             line, node = step
         return line
 
-    def _refuse_duplicates(self, node: yaml.Node) -> None:
+    def _repeated(self, node: yaml.Node) -> Iterator[str]:
         if isinstance(node, yaml.SequenceNode):
             for item in node.value:
-                self._refuse_duplicates(item)
+                yield from self._repeated(item)
         if isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
                 if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise CatalogInvalid((f"{self.path}:{line}: {key.value}: stands here twice",))
+                    yield f"{self.path}:{key.start_mark.line + 1}: {key.value}: stands here twice"
                 seen.add(key.value)
-                self._refuse_duplicates(value)
+                yield from self._repeated(value)
+
+
+def _causes(problems: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Yield the problems that do not follow from others: a list is not empty if an item is bad."""
+    for problem in problems:
+        place = problem["loc"]
+        inside = (p for p in problems if p is not problem and p["loc"][: len(place)] == place)
+        if problem["type"] != mistakes.TOO_SHORT or not any(inside):
+            yield problem
 
 
 def _compose(path: Path) -> yaml.Node | None:

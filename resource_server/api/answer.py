@@ -37,17 +37,17 @@ async def send_answer(exchange: Exchange, response: HttpResponseBase) -> None:
 async def _send_whole(exchange: Exchange, response: HttpResponse) -> None:
     """Send a response that is in memory. It holds nothing open, so there is nothing to close."""
     content = response.content
-    headers = _headers(exchange, response)
+    headers = headers_of(exchange, response)
     if response.status_code not in _BODILESS and "Content-Length" not in response.headers:
         headers.append((b"content-length", b"%d" % len(content)))
     await exchange.start(response.status_code, headers)
-    await _write(exchange, content if _has_body(exchange, response) else b"", more=False)
+    await write(exchange, content if _has_body(exchange, response) else b"", more=False)
 
 
 async def _send_stream(exchange: Exchange, response: StreamingHttpResponse) -> None:
     if isinstance(response, FileResponse):
         response.block_size = PART_BYTES
-    await exchange.start(response.status_code, _headers(exchange, response))
+    await exchange.start(response.status_code, headers_of(exchange, response))
     if _has_body(exchange, response):
         if response.is_async:
             await _write_async_parts(exchange, response)
@@ -58,7 +58,7 @@ async def _send_stream(exchange: Exchange, response: StreamingHttpResponse) -> N
 
 async def _write_async_parts(exchange: Exchange, response: StreamingHttpResponse) -> None:
     async for part in _stream_of(response):
-        await _write(exchange, response.make_bytes(part), more=True)
+        await write(exchange, response.make_bytes(part), more=True)
 
 
 async def _write_sync_parts(exchange: Exchange, response: StreamingHttpResponse) -> None:
@@ -74,7 +74,7 @@ async def _write_sync_parts(exchange: Exchange, response: StreamingHttpResponse)
             raise
         if part is _END:
             return
-        await _write(exchange, response.make_bytes(part), more=True)
+        await write(exchange, response.make_bytes(part), more=True)
 
 
 async def _close_stream(response: StreamingHttpResponse) -> None:
@@ -96,7 +96,8 @@ def _stream_of(response: StreamingHttpResponse) -> Any:  # noqa: ANN401 - of two
     return vars(response)["_iterator"]
 
 
-async def _write(exchange: Exchange, content: bytes, *, more: bool) -> None:
+async def write(exchange: Exchange, content: bytes, *, more: bool) -> None:
+    """Write a part of a body, piece by piece: a slow client slows us down."""
     size = len(content)
     for start in range(0, size or 1, PART_BYTES):
         end = start + PART_BYTES
@@ -107,7 +108,8 @@ def _has_body(exchange: Exchange, response: HttpResponseBase) -> bool:
     return exchange.scope["method"] != "HEAD" and response.status_code not in _BODILESS
 
 
-def _headers(exchange: Exchange, response: HttpResponseBase) -> Headers:
+def headers_of(exchange: Exchange, response: HttpResponseBase) -> Headers:
+    """Return the response's headers, with the request's id."""
     response.headers.pop("X-Request-ID", None)
     headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
     headers += [

@@ -12,6 +12,7 @@ from resource_server.api.context import gateway_of
 from resource_server.api.request import LeanRequest
 from resource_server.domain import errors
 from resource_server.domain.identity import Person
+from resource_server.domain.limits import BodySizes
 
 MISSING = (
     "No access token was sent. Send the header 'Authorization: Bearer <token>'; "
@@ -26,13 +27,14 @@ def bearer_token(request: HttpRequest) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def admit(request: LeanRequest) -> None:
-    """Raise an error unless the sender of a body has a token that is good here.
+async def admit(request: LeanRequest) -> BodySizes:
+    """Return how much the sender of a body may send, or raise an error about the token.
 
     No route without a token takes a body; reading those of strangers would let them fill the
     room that there is for bodies.
     """
-    request.person = await BearerToken()(request)
+    person = request.person = await _holder(request)
+    return gateway_of(request).limits.body_sizes(person)
 
 
 class BearerToken(HttpBearer):
@@ -43,23 +45,33 @@ class BearerToken(HttpBearer):
         """Return the token's holder, or raise `Unauthenticated` or `Forbidden`."""
         if (person := getattr(request, "person", None)) is not None:
             return cast("Person", person)
-        # Clients of Anthropic's API send the token in a header of its own.
-        token = bearer_token(request) or request.META.get("HTTP_X_API_KEY", "").strip()
-        if not token:
-            raise errors.Unauthenticated(MISSING)
-        return await self.authenticate(request, token)
+        return await _holder(request)
 
     @override
     async def authenticate(self, request: HttpRequest, token: str) -> Person:
-        """Return the token's holder; note who it is for the log, also of who is refused."""
-        try:
-            person = await gateway_of(request).tokens.authenticate(token)
-        except errors.HotnodeError as refusal:
-            if refusal.person is not None:
-                _note(request, refusal.person)
-            raise
-        _note(request, person)
-        return person
+        """Return the token's holder."""
+        return await _authenticated(request, token)
+
+
+async def _holder(request: HttpRequest) -> Person:
+    """Return the holder of the request's token, or raise `Unauthenticated` or `Forbidden`."""
+    # Clients of Anthropic's API send the token in a header of its own.
+    token = bearer_token(request) or request.META.get("HTTP_X_API_KEY", "").strip()
+    if not token:
+        raise errors.Unauthenticated(MISSING)
+    return await _authenticated(request, token)
+
+
+async def _authenticated(request: HttpRequest, token: str) -> Person:
+    """Return a token's holder; note who it is for the log, also of who is refused."""
+    try:
+        person = await gateway_of(request).tokens.authenticate(token)
+    except errors.HotnodeError as refusal:
+        if refusal.person is not None:
+            _note(request, refusal.person)
+        raise
+    _note(request, person)
+    return person
 
 
 def _note(request: HttpRequest, person: Person) -> None:

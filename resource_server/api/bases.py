@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +13,22 @@ from resource_server.domain.routing import Base
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """One base URL: its path, the names in it, and for whom it is."""
+    """One base URL: its path, and for whom it is."""
 
     name: str
     path: str
-    parameters: tuple[str, ...] = ()
     description: str
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
 
 
 MOUNTS = (
     Mount(
         name="cluster",
         path="/resource_server/{cluster}/{framework}/v1",
-        parameters=("cluster", "framework"),
         description="at one cluster",
     ),
     Mount(name="resource_server", path="/resource_server/v1", description="at any cluster"),
@@ -33,7 +37,6 @@ MOUNTS = (
     Mount(
         name="project",
         path="/p/{project}/openai/v1",
-        parameters=("project",),
         description="for a project",
     ),
 )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from io import BytesIO
 from types import TracebackType
 from typing import IO, Self
 
+from django.http import HttpRequest
+
 from resource_server.api import refusals
 from resource_server.api.exchange import Exchange, Message
 from resource_server.domain import errors
+from resource_server.domain.limits import NO_SIZES, BodySizes
 
 #: Bytes of a body that are kept in memory; what is longer goes to the disk.
 MEMORY_BYTES = 2_621_440
@@ -34,9 +35,10 @@ class Uploads:
 class Bodies:
     """Reads the bodies of a process's requests, so that anonymous senders cannot fill it.
 
-    A body has at most `max_bytes`, or what `uploads` may have, and has to be here within
-    `timeout_s` of its first part. Those that are held at the same time have at most `all_bytes`
-    together; only what has arrived is counted, because declaring a length costs a sender nothing.
+    A body has at most `max_bytes`, or what `uploads` may have, unless its sender may send more or
+    less. It has to be here within `timeout_s` of its first part. Those that are held at the same
+    time have at most `all_bytes` together, whoever sends them; only what has arrived is counted,
+    because declaring a length costs a sender nothing.
     """
 
     def __init__(
@@ -52,33 +54,19 @@ class Bodies:
         self._timeout_s = timeout_s
         self._room = _Room(all_bytes)
 
-    @asynccontextmanager
-    async def read(self, exchange: Exchange) -> AsyncIterator[IO[bytes]]:
-        """Yield the body as an open file at its beginning; it counts until the block's end.
+    def incoming(self, exchange: Exchange, sizes: BodySizes = NO_SIZES) -> Incoming:
+        """Return the body of a request; `sizes` says how large a one this very sender may send."""
+        return Incoming(
+            exchange,
+            self._room,
+            max_bytes=self._limit(exchange.scope["path"], sizes),
+            timeout_s=self._timeout_s,
+        )
 
-        Raises `PayloadTooLarge` or `TooManyBodies` before anything is read if the request declares
-        too much, and while reading if it sends too much; `BodyTooSlow`; `InvalidRequest` for a
-        length that is no number; and what `Exchange.receive` raises.
-        """
-        with _Share(self._room, self._limit(exchange.scope["path"])) as share:
-            share.check(_declared_length(exchange))
-            with closing(await self._read(exchange, share)) as body:
-                yield body
-
-    def _limit(self, path: str) -> int:
-        is_upload = path.endswith(self._uploads.paths)
-        return self._uploads.max_bytes if is_upload else self._max_bytes
-
-    async def _read(self, exchange: Exchange, share: _Share) -> IO[bytes]:
-        message = await exchange.receive()
-        part = share.take(message)
-        if not message.get("more_body", False):
-            return BytesIO(part)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await _collect(exchange, part, share)
-        except TimeoutError:
-            raise refusals.BodyTooSlow from None
+    def _limit(self, path: str, sizes: BodySizes) -> int:
+        if path.endswith(self._uploads.paths):
+            return sizes.upload or self._uploads.max_bytes
+        return sizes.body or self._max_bytes
 
 
 @dataclass(slots=True)
@@ -88,13 +76,18 @@ class _Room:
     free_bytes: int
 
 
-class _Share:
-    """What one body takes of the room; given back at the block's end."""
+class Incoming:
+    """One body. At the end of a `with` block it is closed and counts no more."""
 
-    def __init__(self, room: _Room, max_bytes: int) -> None:
+    def __init__(
+        self, exchange: Exchange, room: _Room, *, max_bytes: int, timeout_s: float
+    ) -> None:
+        self._exchange = exchange
         self._room = room
         self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
         self._taken = 0
+        self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -105,45 +98,61 @@ class _Share:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._file is not None:
+            self._file.close()
         self._room.free_bytes += self._taken
 
-    def check(self, more: int) -> None:
+    async def read(self) -> IO[bytes]:
+        """Return all of it as an open file at its beginning.
+
+        Raises `PayloadTooLarge` or `TooManyBodies` before anything is read if the request declares
+        too much, and while reading if it sends too much; `BodyTooSlow`; `InvalidRequest` for a
+        length that is no number; and what `Exchange.receive` raises.
+        """
+        self._check(_declared_length(self._exchange))
+        message = await self._exchange.receive()
+        part = self._take(message)
+        if not message.get("more_body", False):
+            self._file = BytesIO(part)
+            return self._file
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._collect(part)
+        except TimeoutError:
+            raise refusals.BodyTooSlow from None
+
+    async def _collect(self, first: bytes) -> IO[bytes]:
+        """Return a body that comes in several parts."""
+        file = self._file = tempfile.SpooledTemporaryFile(MEMORY_BYTES)  # noqa: SIM115 - see the class
+        file.write(first)
+        more = True
+        while more:
+            message = await self._exchange.receive()
+            file.write(self._take(message))
+            more = message.get("more_body", False)
+        file.seek(0)
+        return file
+
+    def _check(self, more: int) -> None:
         """Raise `PayloadTooLarge` or `TooManyBodies` if so many bytes more are too many."""
         if self._taken + more > self._max_bytes:
             raise _too_large(self._max_bytes)
         if more > self._room.free_bytes:
             raise refusals.TooManyBodies
 
-    def take(self, message: Message) -> bytes:
+    def _take(self, message: Message) -> bytes:
         """Return the part of a body in a message, and count it."""
         part: bytes = message.get("body", b"")
-        self.check(len(part))
+        self._check(len(part))
         self._taken += len(part)
         self._room.free_bytes -= len(part)
         return part
 
 
-async def _collect(exchange: Exchange, first: bytes, share: _Share) -> IO[bytes]:
-    """Return a body that comes in several parts; nothing stays open if it does not come whole."""
-    with ExitStack() as on_failure:
-        file = on_failure.enter_context(tempfile.SpooledTemporaryFile(MEMORY_BYTES))
-        file.write(first)
-        more = True
-        while more:
-            message = await exchange.receive()
-            file.write(share.take(message))
-            more = message.get("more_body", False)
-        file.seek(0)
-        on_failure.pop_all()
-        return file
-
-
-def has_body(exchange: Exchange) -> bool:
+def has_body(request: HttpRequest) -> bool:
     """Tell whether a request says that a body follows."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in exchange.scope["headers"]
-    )
+    meta = request.META
+    return "HTTP_TRANSFER_ENCODING" in meta or meta.get("CONTENT_LENGTH", "0") != "0"
 
 
 def _declared_length(exchange: Exchange) -> int:
@@ -158,7 +167,8 @@ def _declared_length(exchange: Exchange) -> int:
 
 def _too_large(max_bytes: int) -> errors.PayloadTooLarge:
     return errors.PayloadTooLarge(
-        f"The request's body is larger than {max_bytes} bytes. Send less at once (shorter prompts, "
-        "smaller images, fewer inputs), or split the work into several requests.",
+        f"The request's body is larger than {max_bytes} bytes, the most that you may send here. "
+        "Send less at once (shorter prompts, smaller images, fewer inputs), or split the work into "
+        "several requests. If that is too little for your work, ask the operators.",
         limit_bytes=max_bytes,
     )

@@ -68,7 +68,7 @@ def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
     if _ANTHROPIC.fullmatch(path):
         response = _anthropic_envelope(status, message=message, code=error.code)
     else:
-        response = envelope(status, kind=kind, message=message, code=error.code, param=error.param)
+        response = _envelope(status, kind=kind, message=message, code=error.code, param=error.param)
     if status == 401:  # noqa: PLR2004 - the status is the reason for the header
         response["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.UpstreamError):
@@ -94,7 +94,7 @@ def _with_contact(error: errors.HotnodeError) -> str:
     return error.message
 
 
-def envelope(
+def _envelope(
     status: int, *, kind: str, message: str, code: str, param: str | None = None
 ) -> HttpResponse:
     """Return an error body as OpenAI's clients read it."""

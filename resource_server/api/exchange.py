@@ -23,7 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 #: The client's presence is watched after this many seconds: most requests never pay for it.
-WATCH_AFTER_S = 0.02
+WATCH_AFTER_S = 0.25
 #: What the log says of a request whose client did not wait for its answer (nginx's number).
 CLIENT_GONE = 499
 #: What the log says of a request that failed after its answer had begun.

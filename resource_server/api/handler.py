@@ -21,12 +21,15 @@ from typing_extensions import override
 from resource_server.api import refusals
 from resource_server.api.answer import EngineResponse, send_answer
 from resource_server.api.body import Bodies, has_body
+from resource_server.api.event_stream import EventStreamResponse, send_events
 from resource_server.api.exchange import Exchange, Receive, Send
+from resource_server.api.keep_alive import KEEP_ALIVE_S
 from resource_server.api.probes import is_probe
 from resource_server.api.request import LeanRequest
 from resource_server.api.route_names import route_fields
 from resource_server.api.views import AsyncView, find_view, make_async
 from resource_server.domain import errors
+from resource_server.domain.limits import NO_SIZES, BodySizes
 from resource_server.ports import RequestObserver
 
 #: Seconds for which a client may neither send its body nor read its answer.
@@ -50,7 +53,8 @@ class LeanHandler(ASGIHandler):
     - A client that leaves cancels the view; the response's stream is closed in the same task.
     - The header `Host` is always checked (see `is_probe` for the exception), and before the body
       is read; so is whether there is such a URL.
-    - Whoever sends a body is looked at by `admit` before it is read.
+    - Whoever sends a body is looked at by `admit` before it is read, which says how much of one
+      they may send.
     - A body has a limit, has to keep arriving, and has to be here in the end; all bodies together
       have a limit too (see `Bodies`).
     - A server that stops answers the requests that it cuts short with 503.
@@ -67,14 +71,16 @@ class LeanHandler(ASGIHandler):
         *,
         bodies: Bodies,
         error_response: Callable[[errors.HotnodeError, str], HttpResponse],
-        admit: Callable[[LeanRequest], Awaitable[None]] | None = None,
+        admit: Callable[[LeanRequest], Awaitable[BodySizes]] | None = None,
         stall_timeout_s: float = STALL_TIMEOUT_S,
+        keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         super().__init__()
         self._bodies = bodies
         self._error_response = error_response
         self._admit = admit
         self._stall_timeout_s = stall_timeout_s
+        self._keep_alive_s = keep_alive_s
         self._views: dict[Callable[..., Any], AsyncView] = {}
         self._admitted: set[tuple[str | None, str | None]] = set()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
@@ -160,15 +166,19 @@ class LeanHandler(ASGIHandler):
             if not self._may_have_view(request):
                 await self._answer(exchange, request)
                 return
-            if self._admit is not None and has_body(exchange):
-                await self._admit(request)
-            async with self._bodies.read(exchange) as body:
-                request.take_body(body)
+            sizes = NO_SIZES
+            if self._admit is not None and has_body(request):
+                sizes = await self._admit(request)
+            with self._bodies.incoming(exchange, sizes) as body:
+                request.take_body(await body.read())
                 await self._answer(exchange, request)
 
     async def _answer(self, exchange: Exchange, request: LeanRequest) -> None:
         response = await self.get_response_async(request)
-        await send_answer(exchange, self._in_envelope(request, response))
+        if isinstance(response, EventStreamResponse):
+            await send_events(exchange, response, keep_alive_s=self._keep_alive_s)
+        else:
+            await send_answer(exchange, self._in_envelope(request, response))
 
     def _may_have_view(self, request: LeanRequest) -> bool:
         """Tell whether the body is worth reading."""

@@ -5,29 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from ninja import Router
 
-from resource_server.api import bases
+from resource_server.api import access_log, bases
 from resource_server.api.answer import EngineResponse
 from resource_server.api.bases import Mount, base_of
 from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
+from resource_server.api.event_stream import EventStreamResponse
 from resource_server.api.form_body import FormBody
 from resource_server.api.json_body import JsonBody
 from resource_server.api.rate_limit_headers import rate_limit_headers
-from resource_server.domain.catalog import Catalog
-from resource_server.domain.inference import Hops, InferenceAnswer
-from resource_server.domain.routing import Base
+from resource_server.domain.inference import InferenceAnswer, StreamHead
 from resource_server.ports import RequestBody
-from resource_server.services.completions import Completion, CompletionRequest
+from resource_server.services.completions import Completion, CompletionRequest, OpenCompletion
 
 #: A caller's trace, of which only the id is of interest here (W3C Trace Context).
 _TRACE = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-#: What the log says of an answer with which an engine refused a request.
-ENGINE_ERROR = "engine_error"
 #: Headers of the caller that go on to the engine: who continues a trace.
 PASSED_ON = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
 
@@ -120,23 +118,25 @@ def _described(route: InferenceRoute) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
 
-def _view(route: InferenceRoute) -> Callable[[GatewayRequest], Awaitable[HttpResponse]]:
-    async def carry(request: GatewayRequest) -> HttpResponse:
+def _view(route: InferenceRoute) -> Callable[[GatewayRequest], Awaitable[HttpResponseBase]]:
+    async def carry(request: GatewayRequest) -> HttpResponseBase:
         body = _read_body(request, route)
         base = base_of(request)
-        _log_the_question(request, base, body)
-        completion = await gateway_of(request).completions.complete(
-            request.auth,
-            CompletionRequest(
-                request_id=request.request_id,
-                base=base,
-                route=route.path,
-                body=body,
-                headers=_passed_on(request),
-            ),
+        access_log.note_question(request, base, body.model)
+        asked = CompletionRequest(
+            request_id=request.request_id,
+            base=base,
+            route=route.path,
+            body=body,
+            headers=_passed_on(request),
         )
-        _log_the_answer(request, completion)
-        return _response(request, completion)
+        completions = gateway_of(request).completions
+        if not body.stream:
+            return _whole(request, await completions.complete(request.auth, asked))
+        answer = await completions.stream(request.auth, asked)
+        if isinstance(answer, OpenCompletion):
+            return _stream(request, answer)
+        return _whole(request, answer)
 
     return carry
 
@@ -150,7 +150,9 @@ def _read_body(request: GatewayRequest, route: InferenceRoute) -> RequestBody:
 def _passed_on(request: GatewayRequest) -> dict[str, str]:
     headers = {"x-request-id": request.request_id}
     for name, header in PASSED_ON.items():
-        if value := request.META.get(name):
+        value = request.META.get(name, "")
+        # Sites refuse a request with anything else; a trace that is none is passed over (W3C).
+        if value and value.isascii() and value.isprintable():
             headers[header] = value
     if request.observed is not None:
         headers |= request.observed.onward()
@@ -159,83 +161,55 @@ def _passed_on(request: GatewayRequest) -> dict[str, str]:
     return headers
 
 
-def _log_the_question(request: GatewayRequest, base: Base, body: RequestBody) -> None:
-    catalog = gateway_of(request).catalog.current()
-    request.log_fields |= _known_places(catalog, base)
-    found = catalog.named(body.model)
-    if found is not None:
-        # Only a name that is one: anything may stand there, a prompt too.
-        request.log_fields["model"] = found.model.id
-        if found.alias is not None:
-            request.log_fields["alias"] = found.alias.name
-
-
-def _known_places(catalog: Catalog, base: Base) -> dict[str, str]:
-    """Return what the URL names and the catalog knows: anything may stand there."""
-    places = {}
-    cluster = catalog.clusters.get(base.cluster or "")
-    if cluster is not None:
-        places["cluster"] = cluster.name
-        if framework := cluster.frameworks.get(base.framework or ""):
-            places["framework"] = framework.name
-    if project := catalog.projects.get(base.project or ""):
-        places["project"] = project.name
-    return places
-
-
-def _log_the_answer(request: GatewayRequest, completion: Completion) -> None:
-    answer, hops = completion.answer, completion.answer.hops
-    request.log_fields |= {
-        "cluster": completion.destination.cluster.name,
-        "framework": completion.destination.framework.name,
-        "transport": answer.transport,
-        "gateway_ms": _ms(_in_the_gateway_s(elapsed_s(request), hops)),
-        "queue_ms": _ms(hops.queue_s),
-        "transport_ms": _ms(hops.transport_s),
-        "site_ms": _ms(hops.site_s),
-        "engine_ms": _ms(hops.engine_s),
-    }
-    if answer.status >= HTTPStatus.BAD_REQUEST:
-        request.log_fields["error_code"] = ENGINE_ERROR
-    if answer.task_id:
-        request.log_fields["globus_task_id"] = answer.task_id
-    if completion.usage is not None:
-        request.log_fields |= completion.usage.numbers()
-
-
-def _ms(seconds: float) -> float:
-    return round(1000 * seconds, 3)
-
-
-def _in_the_gateway_s(total_s: float, hops: Hops) -> float:
-    """Return what is left of a request's time for the gateway itself."""
-    return max(0.0, total_s - hops.queue_s - hops.transport_s - hops.site_s - hops.engine_s)
-
-
-def _response(request: GatewayRequest, completion: Completion) -> HttpResponse:
+def _whole(request: GatewayRequest, completion: Completion) -> HttpResponse:
     """Return the engine's answer unchanged; how it came here stands in headers."""
     answer = completion.answer
+    gateway_s = answer.hops.beside(elapsed_s(request))
+    access_log.note_answer(request, completion, gateway_s=gateway_s)
     response = EngineResponse(answer.body, status=answer.status, content_type=answer.content_type)
-    for name, value in answer.headers.items():
-        response[name] = value
-    for name, value in rate_limit_headers(completion.standings).items():
-        response[name] = value
-    response["x-hotnode-cluster"] = completion.destination.cluster.name
-    response["x-hotnode-transport"] = answer.transport
-    if answer.task_id:
-        response["x-hotnode-globus-task-id"] = answer.task_id
-    response["Server-Timing"] = _server_timing(elapsed_s(request), answer)
+    _describe(response, completion, answer)
+    response.headers["Server-Timing"] = _server_timing(gateway_s, answer)
     return response
 
 
-def _server_timing(total_s: float, answer: InferenceAnswer) -> str:
+def _stream(request: GatewayRequest, stream: OpenCompletion) -> EventStreamResponse:
+    """Return the engine's events as they come."""
+    access_log.note_stream(request, stream)
+    if request.observed is not None:
+        request.observed.streams()
+    response = EventStreamResponse(
+        stream,
+        note_first=partial(access_log.note_first_event, request),
+        note_end=partial(access_log.note_stream_end, request, stream),
+    )
+    _describe(response, stream, stream.head)
+    return response
+
+
+def _describe(
+    response: HttpResponseBase,
+    completion: Completion | OpenCompletion,
+    answer: InferenceAnswer | StreamHead,
+) -> None:
+    """Put into headers what the engine said beside its answer, what is left, and how it came."""
+    headers = response.headers
+    for name, value in answer.headers.items():
+        headers[name] = value
+    for name, value in rate_limit_headers(completion.standings).items():
+        headers[name] = value
+    headers["x-hotnode-cluster"] = completion.destination.cluster.name
+    headers["x-hotnode-transport"] = answer.transport
+    if answer.task_id:
+        headers["x-hotnode-globus-task-id"] = answer.task_id
+
+
+def _server_timing(gateway_s: float, answer: InferenceAnswer) -> str:
     """Return where the time went, hop by hop in milliseconds (W3C Server Timing)."""
     hops = answer.hops
-    parts = {
-        "gateway": _in_the_gateway_s(total_s, hops),
-        "queue": hops.queue_s,
-        answer.transport: hops.transport_s,
-        "site": hops.site_s,
-        "engine": hops.engine_s,
-    }
-    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in parts.items())
+    return (
+        f"gateway;dur={1000 * gateway_s:.1f}, "
+        f"queue;dur={1000 * hops.queue_s:.1f}, "
+        f"{answer.transport};dur={1000 * hops.transport_s:.1f}, "
+        f"site;dur={1000 * hops.site_s:.1f}, "
+        f"engine;dur={1000 * hops.engine_s:.1f}"
+    )

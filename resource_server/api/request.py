@@ -39,6 +39,9 @@ class LeanRequest(ASGIRequest):
     def take_body(self, body: IO[bytes]) -> None:
         """Let views read this body."""
         self._stream = cast("BinaryIO", body)
+        if isinstance(body, BytesIO):
+            # The base class would read it, and wrap what it read once more.
+            self._body = body.getvalue()
 
     def _read_headers(self) -> None:
         """Put the headers into `META`, as the base class does."""

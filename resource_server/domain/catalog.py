@@ -13,7 +13,9 @@ from resource_server.domain import errors
 class Transport(StrEnum):
     """How a request travels from the gateway to a cluster."""
 
+    RELAY = "relay"
     TASK = "task"
+    DIRECT = "direct"
 
 
 class Flag(StrEnum):
@@ -36,6 +38,17 @@ class Counting(StrEnum):
 
     SESSION = "session"
     ACCOUNT = "account"
+
+
+class StreamUsage(StrEnum):
+    """How an engine can be asked to say, within a streamed answer, what was used."""
+
+    #: In every chunk, so that it is also known of an answer that breaks off (vLLM).
+    CONTINUOUS = "continuous"
+    #: In a chunk at the end, as OpenAI does.
+    FINAL = "final"
+    #: Not at all: it refuses `stream_options`.
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +115,32 @@ class GlobusComputeTarget:
     """Where a cluster's functions run: ids of the endpoint and of the registered functions.
 
     `client` names the file with the cluster's confidential Globus client in the gateway's
-    directory of clients. `user_endpoint_config` fills the site's endpoint template.
+    directory of clients. `user_endpoint_config` fills the site's endpoint template. With `push` the
+    site may open connections to the gateway, and pushes streams.
     """
 
     client: str
     endpoint_id: str
     functions: Mapping[str, str]
     user_endpoint_config: Mapping[str, Any] = field(default_factory=dict)
+    push: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectTarget:
+    """An engine or a whole service that the gateway reaches over HTTP.
+
+    `url` is what stands before `/v1/`. The key and the certificates are in files; `headers` go with
+    each request. `models` are the names that it knows our models by, where they differ.
+    """
+
+    url: str
+    api_key_file: str = ""
+    ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,26 +148,37 @@ class Framework:
     """One serving framework of a cluster, as `vllm`.
 
     `reserved_fields` are the body fields that callers may not set, beside those that are
-    reserved everywhere. An engine that takes `texts_only` knows no lists of token numbers.
+    reserved everywhere. An engine that takes `texts_only` knows no lists of token numbers. One that
+    has a `cache_salt` keeps the cached prefixes of different people apart. One with a `direct`
+    target can be reached by the gateway itself.
     """
 
     name: str
     reserved_fields: frozenset[str] = frozenset()
     texts_only: bool = False
+    stream_usage: StreamUsage = StreamUsage.FINAL
+    cache_salt: bool = False
+    direct: DirectTarget | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """One cluster. `request_timeout_s` is how long a caller waits for an answer at most."""
+    """One cluster. `request_timeout_s` is how long a caller waits for an answer at most.
+
+    `relay_key` is the public key with which the site enrolled for relays: the base64 of an Ed25519
+    key's 32 bytes, nothing for a site without relays. `transports` are the ways there, the
+    preferred one first. Without `globus_compute` nobody there can be asked what runs.
+    """
 
     name: str
     description: str
     frameworks: Mapping[str, Framework]
     transports: tuple[Transport, ...]
-    globus_compute: GlobusComputeTarget
     request_timeout_s: float
+    globus_compute: GlobusComputeTarget | None = None
     maintenance: str = ""
     access: AccessRule = AccessRule()
+    relay_key: str = ""
 
     def framework(self, name: str) -> Framework:
         """Return one of the frameworks, or raise `FrameworkNotFound`."""

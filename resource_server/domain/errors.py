@@ -23,6 +23,7 @@
     │   ├── ImagesBusy
     │   ├── BackendUnavailable
     │   ├── BackendTimeout
+    │   ├── BackendInterrupted
     │   ├── AnswerTooLarge
     │   ├── LimitStoreUnavailable
     │   ├── LimitStoreBusy
@@ -30,7 +31,8 @@
     ├── LeaseLost                  another controller goes on; callers never see it
     └── OperatorError              an operator acts; callers never see it
         ├── CatalogInvalid
-        └── SchemaUnfit
+        ├── SchemaUnfit
+        └── CredentialsUnknown
 
 Classes carry facts; only `resource_server.api.errors` knows status codes. `code` is part of the
 API: clients may act on it. `retry_after_s` says after how many seconds trying again may help, and
@@ -86,7 +88,7 @@ class InvalidRequest(CallerError):
 
 
 class StreamingUnsupported(InvalidRequest):
-    """Streaming is not available on this cluster."""
+    """Answers on this route come in one piece."""
 
     code = "streaming_not_supported"
 
@@ -257,6 +259,12 @@ class BackendTimeout(UpstreamError):
     code = "backend_timeout"
 
 
+class BackendInterrupted(UpstreamError):
+    """The answer broke off before it was whole. What came of it is good; the rest is lost."""
+
+    code = "backend_interrupted"
+
+
 class AnswerTooLarge(UpstreamError):
     """The engine's answer is larger than the transport carries."""
 
@@ -308,3 +316,9 @@ class SchemaUnfit(OperatorError):
     """The database's tables are not those that this version of the code works with."""
 
     code = "schema_unfit"
+
+
+class CredentialsUnknown(OperatorError):
+    """What remembers the sites' used credentials cannot be asked."""
+
+    code = "credentials_unknown"

@@ -46,7 +46,8 @@ class InferenceRequest:
     """An OpenAI request on its way to a cluster; `body` is what the caller sent, byte for byte.
 
     `path` is the route's, as `/v1/chat/completions`; the site knows where its engine has it.
-    `timeout_s` is the caller's remaining patience in seconds.
+    `timeout_s` is the caller's remaining patience in seconds. Requests of the same `affinity` go to
+    the same instance of the model while its load allows: it has their prefix in its cache.
     """
 
     request_id: str
@@ -56,6 +57,7 @@ class InferenceRequest:
     body: bytes
     timeout_s: float
     headers: Mapping[str, str] = field(default_factory=dict)
+    affinity: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,10 @@ class Hops:
     site_s: float = 0.0
     engine_s: float = 0.0
 
+    def beside(self, total_s: float) -> float:
+        """Return what of all a request's time is left for the gateway itself."""
+        return max(0.0, total_s - self.queue_s - self.transport_s - self.site_s - self.engine_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceAnswer:
@@ -85,6 +91,20 @@ class InferenceAnswer:
     content_type: str
     transport: str
     hops: Hops
+    headers: Mapping[str, str] = field(default_factory=dict)
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamHead:
+    """How an answer begins that comes piece by piece, whatever its status.
+
+    `headers` are those of the engine that a caller can act on.
+    """
+
+    status: int
+    content_type: str
+    transport: str
     headers: Mapping[str, str] = field(default_factory=dict)
     task_id: str | None = None
 
@@ -111,6 +131,15 @@ class Usage:
     def total_tokens(self) -> int:
         """All tokens."""
         return self.input_tokens + self.output_tokens
+
+    def joined(self, other: Usage) -> Usage:
+        """Return what two reports about one answer say together; each counts from its beginning."""
+        return Usage(
+            input_tokens=max(self.input_tokens, other.input_tokens),
+            output_tokens=max(self.output_tokens, other.output_tokens),
+            cached_tokens=max(self.cached_tokens, other.cached_tokens),
+            reasoning_tokens=max(self.reasoning_tokens, other.reasoning_tokens),
+        )
 
     def numbers(self) -> dict[str, int]:
         """Return each number by its name."""

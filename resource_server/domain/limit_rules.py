@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
 from resource_server.domain.identity import Person
-from resource_server.domain.limits import Limit, Measure, Scope
+from resource_server.domain.limits import NO_SIZES, BodySizes, Limit, Measure, Scope
 
 #: What "no limit" is in a rule; None leaves the matter to the next rule.
 UNLIMITED = 0
@@ -32,14 +32,16 @@ class Allowance:
     tokens_per_minute: int | None = None
     tokens_per_minute_per_model: int | None = None
     concurrent_requests: int | None = None
+    max_body_bytes: int | None = None
+    max_upload_bytes: int | None = None
     models: Mapping[str, ModelAllowance] = field(default_factory=dict)
 
 
 _RuleT = TypeVar("_RuleT", Allowance, ModelAllowance)
 #: Rules of the same rank stand together; an earlier rank counts before a later one.
 _Ranks: TypeAlias = Iterable[tuple[_RuleT, ...]]
-#: By what the limits of two requests may differ: whose rules count, which groups', which model's.
-_Case: TypeAlias = tuple[tuple[str, ...], frozenset[str], str | None]
+#: By what the rules for two people may differ: whose rules count, and which groups'.
+_Whose: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
 _OF_ALL: tuple[tuple[Measure, Callable[[Allowance], int | None]], ...] = (
     (Measure.REQUESTS, attrgetter("requests_per_minute")),
     (Measure.TOKENS, attrgetter("tokens_per_minute")),
@@ -47,6 +49,8 @@ _OF_ALL: tuple[tuple[Measure, Callable[[Allowance], int | None]], ...] = (
 )
 _OF_A_KEY: Callable[[Allowance], int | None] = attrgetter("requests_per_minute_per_key")
 _TOKENS_OF_ANY_MODEL: Callable[[Allowance], int | None] = attrgetter("tokens_per_minute_per_model")
+_BODY: Callable[[Allowance], int | None] = attrgetter("max_body_bytes")
+_UPLOAD: Callable[[Allowance], int | None] = attrgetter("max_upload_bytes")
 _OF_A_MODEL: tuple[tuple[Measure, Callable[[ModelAllowance], int | None]], ...] = (
     (Measure.REQUESTS, attrgetter("requests_per_minute")),
     (Measure.TOKENS, attrgetter("tokens_per_minute")),
@@ -95,8 +99,10 @@ class LimitRules:
         self._people = {username.lower(): rule for username, rule in (people or {}).items()}
         rules = (*defaults, *self._groups.values(), *self._people.values())
         self._none = not any(_limits_something(rule) for rule in rules)
+        self._sizes_are_said = any(_BODY(rule) or _UPLOAD(rule) for rule in rules)
         # Few people have rules of their own, so few combinations ever come up.
-        self._known: dict[_Case, tuple[_Amount, ...]] = {}
+        self._known: dict[tuple[_Whose, str | None], tuple[_Amount, ...]] = {}
+        self._known_sizes: dict[_Whose, BodySizes] = {}
 
     def limits_of(self, person: Person, model: str | None = None) -> tuple[Limit, ...]:
         """Return the limits that a person's request to a model must keep to.
@@ -105,12 +111,7 @@ class LimitRules:
         """
         if self._none:
             return ()
-        names = tuple(identity.username.lower() for identity in person.identities)
-        case = (
-            tuple(name for name in names if name in self._people),
-            person.groups & self._group_ids,
-            model,
-        )
+        case = (self._whose(person), model)
         amounts = self._known.get(case)
         if amounts is None:
             amounts = self._known[case] = self._amounts(*case)
@@ -120,14 +121,35 @@ class LimitRules:
             if amount.scope is not Scope.KEY or person.credential
         )
 
-    def _amounts(
-        self, names: tuple[str, ...], groups: frozenset[str], model: str | None
-    ) -> tuple[_Amount, ...]:
-        ranks = [
+    def body_sizes_of(self, person: Person) -> BodySizes:
+        """Return how large a person's requests may be."""
+        if not self._sizes_are_said:
+            return NO_SIZES
+        whose = self._whose(person)
+        sizes = self._known_sizes.get(whose)
+        if sizes is None:
+            ranks = self._ranks(whose)
+            sizes = BodySizes(body=_amount(ranks, _BODY), upload=_amount(ranks, _UPLOAD))
+            self._known_sizes[whose] = sizes
+        return sizes
+
+    def _whose(self, person: Person) -> _Whose:
+        names = tuple(identity.username.lower() for identity in person.identities)
+        return (
+            tuple(name for name in names if name in self._people),
+            person.groups & self._group_ids,
+        )
+
+    def _ranks(self, whose: _Whose) -> list[tuple[Allowance, ...]]:
+        names, groups = whose
+        return [
             *((self._people[name],) for name in names),
             tuple(self._groups[group] for group in groups),
             *self._defaults,
         ]
+
+    def _amounts(self, whose: _Whose, model: str | None) -> tuple[_Amount, ...]:
+        ranks = self._ranks(whose)
         of_model = () if model is None else _of_model(ranks, model)
         return (*_personal(ranks), *of_model)
 

@@ -71,6 +71,21 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodySizes:
+    """How many bytes the body of one person's request may have; None leaves it to the settings.
+
+    `upload` is for those that hold a file, `body` for all others.
+    """
+
+    body: int | None = None
+    upload: int | None = None
+
+
+#: Everything is left to the settings.
+NO_SIZES = BodySizes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """What one request asks for: a part of each of these limits, all of one owner.
 

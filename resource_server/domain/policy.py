@@ -24,12 +24,10 @@ def may_see(person: Person, rule: AccessRule) -> bool:
     A service account logs in nowhere. It may see what is open to all, what names it, and what is
     for a group in which it has an active membership.
     """
+    if rule.is_open:
+        return True
     if person.is_service_account:
-        return (
-            rule.is_open
-            or person.primary.id in rule.service_accounts
-            or bool(rule.groups & person.groups)
-        )
+        return person.primary.id in rule.service_accounts or bool(rule.groups & person.groups)
     return _is_member(rule, person.identities, person.groups)
 
 
@@ -98,17 +96,22 @@ def rules_of(catalog: Catalog) -> Iterable[AccessRule]:
 
 
 def _require(person: Person, rule: AccessRule, what: str) -> None:
-    if not may_see(person, rule) and person.is_service_account:
-        raise errors.Forbidden(
+    if not may_see(person, rule):
+        raise _not_for(person, rule, what)
+    require_login(person, rule, what)
+
+
+def _not_for(person: Person, rule: AccessRule, what: str) -> errors.Forbidden:
+    """Return the error for somebody for whom something is not."""
+    if person.is_service_account:
+        return errors.Forbidden(
             f"The service account '{person.primary.username}' may not use {what}. "
             "Ask the operators to list it there."
         )
-    if not may_see(person, rule):
-        raise errors.Forbidden(
-            f"{_logged_in_as(person)} {_capital(what)} needs {_requirement(rule)}. "
-            f"Ask the operators for access, or log in as somebody who has it. {errors.LOG_IN_AGAIN}"
-        )
-    require_login(person, rule, what)
+    return errors.Forbidden(
+        f"{_logged_in_as(person)} {_capital(what)} needs {_requirement(rule)}. "
+        f"Ask the operators for access, or log in as somebody who has it. {errors.LOG_IN_AGAIN}"
+    )
 
 
 def _shortfall(person: Person, rule: AccessRule, what: str) -> errors.HotnodeError | None:

@@ -49,7 +49,7 @@ def choose(catalog: Catalog, person: Person, base: Base, name: str) -> Choice:
     `Forbidden` or a `NotFound`.
     """
     project = _project(catalog, person, base)
-    _named_place(catalog, person, base)
+    _require_place(catalog, person, base)
     found = catalog.named(name)
     model = policy.require_model(person, found.model if found else None, name)
     seen = tuple(_places(catalog, person, base, model))
@@ -64,7 +64,7 @@ def names_at(catalog: Catalog, person: Person, base: Base) -> list[NamedModel]:
     Among them may be some that take a better login than this one; asking for them says which.
     """
     project = _project(catalog, person, base)
-    _named_place(catalog, person, base)
+    _require_place(catalog, person, base)
     return [
         named
         for named in catalog.names()
@@ -99,13 +99,13 @@ def _in_project(project: Project | None, model: Model) -> bool:
     return project is None or not project.models or model.id in project.models
 
 
-def _named_place(catalog: Catalog, person: Person, base: Base) -> tuple[Cluster, Framework] | None:
-    """Return the place that the URL names, if it names one and the person may use it."""
+def _require_place(catalog: Catalog, person: Person, base: Base) -> None:
+    """Raise an error if the URL names a place that is none, or that the person may not use."""
     if base.cluster is None or base.framework is None:
-        return None
+        return
     cluster = catalog.cluster(base.cluster)
     policy.require_cluster(person, cluster)
-    return cluster, cluster.framework(base.framework)
+    cluster.framework(base.framework)
 
 
 def _places(catalog: Catalog, person: Person, base: Base, model: Model) -> Iterator[Destination]:

@@ -32,7 +32,10 @@ class LiveCatalog:
         self.checked_at = time.time()
 
     async def follow(self, *, every_s: float) -> None:
-        """Take up changes for ever. While the database is away, the last snapshot serves."""
+        """Take up changes for ever. While the database is away, the last snapshot serves.
+
+        Whatever else goes wrong ends it: its supervisor begins anew.
+        """
         away = False
         while True:
             await asyncio.sleep(every_s)
@@ -45,8 +48,6 @@ class LiveCatalog:
                 if not away:
                     log.warning("catalog_not_followed", exc_info=True)
                 away = True
-            except Exception:
-                log.exception("catalog_refresh_failed")
 
     async def refresh(self) -> bool:
         """Take up changes now; tell whether the snapshot is a new one."""

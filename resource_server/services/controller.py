@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 
 from resource_server.domain import errors
 from resource_server.ports import CatalogSource, Lease
@@ -45,15 +46,17 @@ class Controller:
             log.info("controller_waits")
             return
         log.info("controller_active", extra={"fence": self._fence})
-        try:
-            await self._source.sync(self._fence)
-        except BaseException:
+        async with AsyncExitStack() as on_failure:
             # Who starts again, with mended files, need not wait until the term is over.
-            await self._release()
-            raise
+            on_failure.push_async_callback(self._release)
+            await self._source.sync(self._fence)
+            on_failure.pop_all()
 
     async def run(self) -> None:
-        """Hold the lease and work, or wait for the lease, for ever."""
+        """Hold the lease and work, or wait for the lease, for ever.
+
+        Whatever else goes wrong ends it, and hands the lease on: its supervisor begins anew.
+        """
         try:
             while True:
                 fence = self._fence or await self._acquired()
@@ -96,11 +99,8 @@ class Controller:
                 if invalid.problems != self._reported:
                     log.error("catalog_invalid", extra={"problems": invalid.problems})  # noqa: TRY400 - the problems are the whole story
                 self._reported = invalid.problems
-            except errors.LeaseLost:
-                raise
-            except Exception:
-                # A fault in one round must not end the rounds.
-                log.exception("controller_round_failed")
+            except errors.DatabaseUnavailable as error:
+                _database_away("catalog_not_synced", error)
             await asyncio.sleep(self._every_s)
 
     async def _release(self) -> None:

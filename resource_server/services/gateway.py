@@ -8,6 +8,7 @@ from resource_server.ports import RequestObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
 from resource_server.services.jobs import Jobs
+from resource_server.services.limits import Limits
 from resource_server.services.metrics import Metrics
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
@@ -24,6 +25,7 @@ class Gateway:
     catalog: LiveCatalog
     completions: Completions
     jobs: Jobs
+    limits: Limits
     models: Models
     readiness: Readiness
     tokens: Tokens

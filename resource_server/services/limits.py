@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +17,7 @@ from resource_server.domain.inference import Usage
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.domain.limits import (
     LEASE_S,
+    BodySizes,
     Claim,
     Limit,
     Measure,
@@ -29,31 +30,63 @@ from resource_server.services.supervision import forever
 
 #: Leases begin anew this often (seconds): two may fail before a place is lost.
 RENEW_EVERY_S = LEASE_S / 3
-#: After so many seconds a place is no longer kept, whatever became of its request: sites work for
-#: nobody longer than an hour.
+#: After so many seconds the place of a request whose caller has left is no longer kept, whatever
+#: became of it: sites work for nobody longer than an hour. A stream that lives keeps its own.
 LONGEST_S = 4000.0
 #: Seconds for what was used last to be counted when the gateway stops.
 FAREWELL_S = 2.0
 
 
 class Admission:
-    """A request that was let in: it takes a place until it ends, and then what it used."""
+    """A request that is let in for a block: it takes a place until it ends, and then what it used.
+
+    `take` is not asked where nothing limits the request. Entering the block raises what it raises.
+    """
 
     def __init__(
-        self, claim: Claim, *, settle: Callable[[Admission], asyncio.Task[None] | None]
+        self,
+        claim: Claim,
+        *,
+        take: Callable[[Admission], Awaitable[tuple[Standing, ...]]],
+        settle: Callable[[Admission], asyncio.Task[None] | None],
     ) -> None:
         self.claim = claim
         self.standings: tuple[Standing, ...] = ()
         self.usage: Usage | None = None
         self.began_at = time.monotonic()
+        self._take = take
         self._settle = settle
         self._settled: asyncio.Task[None] | None = None
         self._outlives = False
         self._ended = False
 
+    async def __aenter__(self) -> Self:
+        if self.claim.limits:
+            self.standings = await self._take(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End, unless the request outlives its caller, and wait until that is done."""
+        if self._outlives:
+            return
+        self.end()
+        if self._settled is not None:
+            # It goes on if the caller leaves at this very moment.
+            await asyncio.shield(self._settled)
+
     def use(self, usage: Usage | None) -> None:
         """Note what the request cost."""
         self.usage = usage
+
+    @property
+    def outlives_its_caller(self) -> bool:
+        """Whether the caller has left and the request may still run."""
+        return self._outlives
 
     def outlive(self) -> None:
         """Keep the place after the caller has left, until `end` is called."""
@@ -64,15 +97,6 @@ class Admission:
         if not self._ended:
             self._ended = True
             self._settled = self._settle(self)
-
-    async def leave(self) -> None:
-        """End, unless the request outlives its caller, and wait until that is done."""
-        if self._outlives:
-            return
-        self.end()
-        if self._settled is not None:
-            # It goes on if the caller leaves at this very moment.
-            await asyncio.shield(self._settled)
 
 
 class Limits:
@@ -107,27 +131,14 @@ class Limits:
     ) -> None:
         await self._life.aclose()
 
-    @asynccontextmanager
-    async def admitted(
-        self, person: Person, model: Model, *, request_id: str
-    ) -> AsyncIterator[Admission]:
-        """Let a request in for the block, or raise `RateLimited`."""
+    def admitted(self, person: Person, model: Model, *, request_id: str) -> Admission:
+        """Let a request in for an `async with` block; entering it may raise `RateLimited`."""
         claim = Claim(lease=request_id, limits=self._rules().limits_of(person, model.id))
-        admission = Admission(claim, settle=self._settle)
-        if claim.limits:
-            admission.standings = await self._take(admission)
-        try:
-            yield admission
-        finally:
-            await admission.leave()
+        return Admission(claim, take=self._take, settle=self._settle)
 
-    async def standing(self, person: Person) -> tuple[Standing, ...]:
-        """Return how the limits that bind a person, whatever the model, stand now."""
-        limits = self._rules().limits_of(person)
-        if not limits:
-            return ()
-        # A claim that was never taken has nothing to give back.
-        return await self._store.settle(Claim(lease="", limits=limits), tokens=0)
+    def body_sizes(self, person: Person) -> BodySizes:
+        """Return how large a person's requests may be."""
+        return self._rules().body_sizes_of(person)
 
     async def _stop(self, renewing: asyncio.Task[None]) -> None:
         renewing.cancel()
@@ -169,7 +180,11 @@ class Limits:
         while True:
             await asyncio.sleep(self._renew_every_s)
             oldest = time.monotonic() - self._longest_s
-            running = {k: a for k, a in self._running.items() if a.began_at > oldest}
+            running = {
+                lease: admission
+                for lease, admission in self._running.items()
+                if admission.began_at > oldest or not admission.outlives_its_caller
+            }
             self._running = running
             await self._store.renew([admission.claim for admission in running.values()])
 

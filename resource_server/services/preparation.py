@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, Framework, Model, NamedModel
+from resource_server.domain.dialects import DIALECTS
 from resource_server.domain.inference import RESERVED_EVERYWHERE
-from resource_server.domain.routing import Choice
 from resource_server.ports import RequestBody
 
 #: An alias's object is merged into a caller's of this many bytes; templates' arguments are small.
 MAX_MERGED_BYTES = 65_536
+#: Where engines that have a `cache_salt` take it.
+SALTED_ROUTES = frozenset({"chat/completions", "completions", "responses"})
 #: How a list of token numbers begins, or one of such lists, and how many bytes are looked at.
 _TOKENS = re.compile(rb"\[\s*(?:\[\s*)?-?[0-9]")
 _BEGINNING_BYTES = 1000
@@ -28,13 +30,11 @@ def require_route(model: Model, route: str) -> None:
         )
 
 
-def require_whole_answer(choice: Choice, body: RequestBody) -> None:
-    """Raise `StreamingUnsupported` for a stream: no transport carries one yet."""
-    if body.stream:
+def require_streaming(route: str) -> None:
+    """Raise `StreamingUnsupported` if a route's answers have no parts."""
+    if route not in DIALECTS:
         raise errors.StreamingUnsupported(
-            f"The cluster '{choice.destinations[0].cluster.name}' answers in one piece. "
-            "Send 'stream': false.",
-            param="stream",
+            f"/v1/{route} answers in one piece. Leave 'stream' out.", param="stream"
         )
 
 

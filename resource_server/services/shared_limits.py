@@ -27,11 +27,6 @@ class SharedLimits:
         #: Leases of places that the shared store knows nothing of.
         self._leases: set[str] = set()
 
-    @property
-    def leases(self) -> int:
-        """How many places are taken here that the shared store knows nothing of."""
-        return len(self._leases)
-
     async def take(self, claim: Claim) -> Verdict:
         """Take from every limit or from none; see `ports.LimitStore`."""
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from resource_server.domain.catalog import Catalog
 from resource_server.store.database import in_database, read_database
 from resource_server.store.lease import require_fence
 from resource_server.store.models import (
+    CatalogRow,
     CatalogVersion,
     ClusterRow,
     ModelRow,
@@ -104,21 +105,27 @@ def replace_yaml_rows(documents: CatalogDocuments, fence: int) -> bool:
 
 
 def _replace(table: type[RowT], key: str, wanted: Mapping[str, dict[str, Any]]) -> bool:
-    rows = {row.pk: row for row in table.objects.all()}
-    ours = {name for name, row in rows.items() if row.origin == Origin.YAML}
-    gone = ours - wanted.keys()
+    rows = table.objects.in_bulk()
+    ours = [row for row in rows.values() if row.origin == Origin.YAML]
+    gone = {row.pk for row in ours} - wanted.keys()
     new = [
         table(**{key: name}, origin=Origin.YAML, spec=spec)
         for name, spec in wanted.items()
         if name not in rows
     ]
-    stale = [rows[name] for name in ours & wanted.keys() if rows[name].spec != wanted[name]]
+    updated = _update(ours, wanted)
+    table.objects.filter(pk__in=gone).delete()
+    table.objects.bulk_create(new)
+    return bool(gone or new or updated)
+
+
+def _update(rows: Iterable[CatalogRow], wanted: Mapping[str, dict[str, Any]]) -> bool:
+    """Write the rows whose documents have changed; return whether there are any."""
+    stale = [row for row in rows if row.spec != wanted.get(row.pk, row.spec)]
     for row in stale:
         row.spec = wanted[row.pk]
         row.save(update_fields=["spec"])
-    table.objects.filter(pk__in=gone).delete()
-    table.objects.bulk_create(new)
-    return bool(gone or new or stale)
+    return bool(stale)
 
 
 def _see_one_moment() -> None:

@@ -16,74 +16,65 @@ class Origin(models.TextChoices):
     CLI = "cli", "the command line"
 
 
-class ClusterRow(models.Model):
-    """One cluster; `spec` is a `SiteSpec` as JSON."""
+class CatalogRow(models.Model):
+    """One document of the catalog, as JSON, and who owns it."""
 
-    name = models.CharField(max_length=64, primary_key=True)
     origin = models.CharField(max_length=8, choices=Origin.choices)
     spec = models.JSONField()
 
     class Meta:
-        """A row without an owner is impossible."""
+        """What has a table of its own are the kinds of documents."""
 
-        db_table = "catalog_cluster"
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(origin__in=Origin.values), name="cluster_origin_known"
-            )
-        ]
+        abstract = True
 
     @override
     def __str__(self) -> str:
-        """Return the cluster's name."""
-        return self.name
+        """Return the name of what is described."""
+        return str(self.pk)
 
 
-class ModelRow(models.Model):
-    """One model; `spec` is a `ModelSpec` as JSON."""
+def _owned(kind: str) -> models.CheckConstraint:
+    """Make a row without an owner impossible."""
+    return models.CheckConstraint(
+        condition=models.Q(origin__in=Origin.values), name=f"{kind}_origin_known"
+    )
+
+
+class ClusterRow(CatalogRow):
+    """One cluster; `spec` is a `SiteSpec`."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+
+    class Meta:
+        """Where the rows are."""
+
+        db_table = "catalog_cluster"
+        constraints: ClassVar = [_owned("cluster")]
+
+
+class ModelRow(CatalogRow):
+    """One model; `spec` is a `ModelSpec`."""
 
     model_id = models.CharField(max_length=255, primary_key=True)
-    origin = models.CharField(max_length=8, choices=Origin.choices)
-    spec = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        """A row without an owner is impossible."""
+        """Where the rows are."""
 
         db_table = "catalog_model"
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(origin__in=Origin.values), name="model_origin_known"
-            )
-        ]
-
-    @override
-    def __str__(self) -> str:
-        """Return the model's id."""
-        return self.model_id
+        constraints: ClassVar = [_owned("model")]
 
 
-class ProjectRow(models.Model):
-    """One project; `spec` is a `ProjectSpec` as JSON."""
+class ProjectRow(CatalogRow):
+    """One project; `spec` is a `ProjectSpec`."""
 
     name = models.CharField(max_length=64, primary_key=True)
-    origin = models.CharField(max_length=8, choices=Origin.choices)
-    spec = models.JSONField()
 
     class Meta:
-        """A row without an owner is impossible."""
+        """Where the rows are."""
 
         db_table = "catalog_project"
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=models.Q(origin__in=Origin.values), name="project_origin_known"
-            )
-        ]
-
-    @override
-    def __str__(self) -> str:
-        """Return the project's name."""
-        return self.name
+        constraints: ClassVar = [_owned("project")]
 
 
 class CatalogVersion(models.Model):

@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
 
 from resource_server.adapters.memory.grants import MemoryGrants
-from resource_server.adapters.redis.connection import open_redis
 from resource_server.adapters.redis.grants import RedisGrants
 from resource_server.ports import GrantCache
+from tests.support.shared_stores import Shared, in_memory, in_redis
 
 A, B = b"a" * 32, b"b" * 32
 #: Long enough that a slow machine does not fail, since nothing here waits for it to pass.
 LONG_S = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caches:
-    """One store as two processes see it, and a way to let time pass for it."""
-
-    first: GrantCache
-    second: GrantCache
-    pass_time: Callable[[float], Awaitable[None]]
-
-
-@asynccontextmanager
-async def memory() -> AsyncIterator[Caches]:
-    now = 1000.0
-
-    async def pass_time(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    cache = MemoryGrants(clock=lambda: now)
-    yield Caches(first=cache, second=cache, pass_time=pass_time)
-
-
-@asynccontextmanager
-async def redis(url: str) -> AsyncIterator[Caches]:
-    async with open_redis(url) as first, open_redis(url) as second:
-        yield Caches(first=RedisGrants(first), second=RedisGrants(second), pass_time=asyncio.sleep)
+Caches: TypeAlias = Shared[GrantCache]
 
 
 @pytest.fixture(params=["memory", "redis"])
 def opened(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Caches]:
     if request.param == "memory":
-        return memory()
-    return redis(request.getfixturevalue("redis_database"))
+        return in_memory(lambda clock: MemoryGrants(clock=clock))
+    return in_redis(request.getfixturevalue("redis_database"), RedisGrants)
 
 
 @pytest_asyncio.fixture

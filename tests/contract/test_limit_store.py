@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import TypeAlias
 
 import pytest
 import pytest_asyncio
 
 from resource_server.adapters.memory.limits import MemoryLimitStore
-from resource_server.adapters.redis.connection import open_redis
 from resource_server.adapters.redis.limits import RedisLimitStore
 from resource_server.domain.limits import Claim, Limit, Measure, Scope, Standing
 from resource_server.ports import LimitStore
+from tests.support.shared_stores import Shared, in_memory, in_redis
 
 #: Long enough that a slow machine does not lose a place before its time.
 LEASE_S = 1.0
@@ -24,42 +25,17 @@ TOKENS = Limit(measure=Measure.TOKENS, amount=100, owner="alice")
 PLACES = Limit(measure=Measure.CONCURRENT, amount=2, owner="alice")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stores:
-    """One store as two workers see it, and a way to let time pass for it."""
-
-    first: LimitStore
-    second: LimitStore
-    pass_time: Callable[[float], Awaitable[None]]
-
-
-@asynccontextmanager
-async def memory() -> AsyncIterator[Stores]:
-    now = 1000.0
-
-    async def pass_time(seconds: float) -> None:
-        nonlocal now
-        now += seconds
-
-    store = MemoryLimitStore(lease_s=LEASE_S, clock=lambda: now)
-    yield Stores(first=store, second=store, pass_time=pass_time)
-
-
-@asynccontextmanager
-async def redis(url: str) -> AsyncIterator[Stores]:
-    async with open_redis(url) as first, open_redis(url) as second:
-        yield Stores(
-            first=RedisLimitStore(first, lease_s=LEASE_S),
-            second=RedisLimitStore(second, lease_s=LEASE_S),
-            pass_time=asyncio.sleep,
-        )
+Stores: TypeAlias = Shared[LimitStore]
 
 
 @pytest.fixture(params=["memory", "redis"])
 def opened(request: pytest.FixtureRequest) -> AbstractAsyncContextManager[Stores]:
     if request.param == "memory":
-        return memory()
-    return redis(request.getfixturevalue("redis_database"))
+        return in_memory(lambda clock: MemoryLimitStore(lease_s=LEASE_S, clock=clock))
+    return in_redis(
+        request.getfixturevalue("redis_database"),
+        lambda link: RedisLimitStore(link, lease_s=LEASE_S),
+    )
 
 
 @pytest_asyncio.fixture

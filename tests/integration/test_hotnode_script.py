@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from resource_server.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 #: Notes what it is asked to run. The check of packages fails where `there` is missing.
@@ -31,6 +34,7 @@ CHECK, INSTALL = "-m lab.system.packages", "-m lab.system.packages --install"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     status: int | None
+    output: str
     errors: str
 
 
@@ -57,11 +61,11 @@ class Copy:
             *arguments,
             env=os.environ | {"PYTHON": str(self._python)},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        _, errors = await asyncio.wait_for(process.communicate(), 30)
-        return Said(status=process.returncode, errors=errors.decode())
+        output, errors = await asyncio.wait_for(process.communicate(), 30)
+        return Said(status=process.returncode, output=output.decode(), errors=errors.decode())
 
     @property
     def asked(self) -> list[str]:
@@ -115,6 +119,26 @@ async def test_help_and_wrong_words_are_answered_before_anything_is_made(
         f"hotnode: {command}: what is '--exot'? ./hotnode --help lists what there is\n"
     )
     assert copy.asked == []
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "check-catalog", "settings"])
+async def test_help_of_the_gateway_s_commands_makes_no_environment(
+    copy: Copy, command: str
+) -> None:
+    said = await copy.run(command, "--help")
+    assert (said.status, copy.asked) == (0, [])
+    assert command in said.output
+
+
+async def test_help_without_the_environment_names_every_option(
+    copy: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = await copy.run("serve", "--help")
+    for command in ("serve", "check-catalog"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert options - {"--help"} <= set(re.findall(r"--[a-z-]+", said.output))
 
 
 async def test_an_unknown_command_is_answered_in_one_line(copy: Copy) -> None:

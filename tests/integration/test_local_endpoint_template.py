@@ -36,6 +36,7 @@ from tests.support.engine_doubles import (
     listening,
     registration,
 )
+from tests.support.eventually import eventually_so
 from tests.support.local_globus import LocalGlobus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
@@ -59,9 +60,11 @@ class Site:
         batch.add(function_id, arguments)
         reply = await asyncio.to_thread(client.batch_run, self.endpoint.status().id, batch)
         (task_ids,) = reply["tasks"].values()
-        async with asyncio.timeout(60):
-            while (await asyncio.to_thread(client.get_task, task_ids[0]))["pending"]:  # noqa: ASYNC110 # a service
-                await asyncio.sleep(0.1)
+
+        async def done() -> bool:
+            return not (await asyncio.to_thread(client.get_task, task_ids[0]))["pending"]
+
+        await eventually_so(done, seconds=60, every_s=0.1)
         return await asyncio.to_thread(client.get_result, task_ids[0])
 
 

@@ -23,7 +23,7 @@ from globus_compute_sdk.errors import TaskExecutionFailed
 from globus_compute_sdk.serialize import JSONData, PureSourceTextInspect
 
 from lab.system.rabbitmq import Rabbitmq, rabbitmq
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_so
 from tests.support.local_globus import LocalGlobus
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
@@ -253,9 +253,11 @@ async def test_the_endpoint_reports_that_it_is_online(site: Site) -> None:
     await task.result_message()
 
     # A heartbeat may take longer than a result, above all after a restart.
-    async with asyncio.timeout(60):
-        while "engine_type" not in (status := await site.status())["details"]:  # noqa: ASYNC110 - a heartbeat is no event
-            await asyncio.sleep(0.1)
+    async def heard() -> bool:
+        return "engine_type" in (await site.status())["details"]
+
+    await eventually_so(heard, seconds=60, every_s=0.1)
+    status = await site.status()
     assert status["status"] == "online"
     assert status["details"]["engine_type"] == "ThreadPoolEngine"
 
@@ -296,9 +298,11 @@ async def test_a_result_survives_a_restart_of_the_broker(site: Site, tmp_path: P
 async def test_a_result_waits_in_a_broker_that_restarts(site: Site) -> None:
     assert site.broker is not None
     task = await site.submit(add, 1, 2)
-    async with asyncio.timeout(60):
-        while await asyncio.to_thread(task.pending):  # noqa: ASYNC110 - the service has no event
-            await asyncio.sleep(0.1)
+
+    async def done() -> bool:
+        return not await asyncio.to_thread(task.pending)
+
+    await eventually_so(done, seconds=60, every_s=0.1)
 
     await site.broker.stop()
     await site.broker.start()

@@ -14,12 +14,17 @@ from resource_server.domain.catalog import (
     GlobusComputeTarget,
     Modality,
     Model,
+    StreamUsage,
     Transport,
 )
 
 #: What the engines of the tests' clusters may not be told.
 FRAMEWORKS = {
-    "vllm": Framework(name="vllm", reserved_fields=frozenset({"priority"})),
+    "vllm": Framework(
+        name="vllm",
+        reserved_fields=frozenset({"priority"}),
+        stream_usage=StreamUsage.CONTINUOUS,
+    ),
     "infinity": Framework(name="infinity", texts_only=True),
 }
 

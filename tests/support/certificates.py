@@ -16,15 +16,20 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """Files of an authority's own certificate and of one server that it vouches for."""
+    """Files of an authority's own certificate, and of a server and a client that it vouches for."""
 
     certificate: Path
     server_chain: Path
+    client_certificate: Path
+    client_key: Path
 
-    def server_context(self) -> ssl.SSLContext:
-        """Return what a server shows."""
+    def server_context(self, *, wants_client: bool = False) -> ssl.SSLContext:
+        """Return what a server shows; it may let in nobody but this authority's clients."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.server_chain)
+        if wants_client:
+            context.load_verify_locations(self.certificate)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
     def client_context(self) -> ssl.SSLContext:
@@ -47,17 +52,31 @@ def make_authority(folder: Path, *names: str) -> Authority:
         .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), False)
         .sign(key, hashes.SHA256())
     )
-    authority = Authority(certificate=folder / "ca.pem", server_chain=folder / "server.pem")
+    client_key = ec.generate_private_key(ec.SECP256R1())
+    client = _certificate(_name("A client"), subject, client_key.public_key()).sign(
+        key, hashes.SHA256()
+    )
+    authority = Authority(
+        certificate=folder / "ca.pem",
+        server_chain=folder / "server.pem",
+        client_certificate=folder / "client.pem",
+        client_key=folder / "client.key",
+    )
+    authority.client_certificate.write_bytes(client.public_bytes(serialization.Encoding.PEM))
+    authority.client_key.write_bytes(_private(client_key))
     authority.certificate.write_bytes(root.public_bytes(serialization.Encoding.PEM))
     authority.server_chain.write_bytes(
-        server_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + server.public_bytes(serialization.Encoding.PEM)
+        _private(server_key) + server.public_bytes(serialization.Encoding.PEM)
     )
     return authority
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _name(text: str) -> x509.Name:

@@ -14,14 +14,28 @@ import pytest
 
 from lab.clients import environment
 from lab.clients.environment import Clients
+from lab.installing import installation
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "tests" / "conformance"
 #: One run asks everything at every base URL (seconds).
 TIMEOUT_S = 400.0
+#: Streams do not differ by base URL: one of each kind, by relay and by task, will do for three
+#: versions of a client that asks for many.
+STREAMED_AT = ("cluster", "v1", "tasks")
 
 #: What a script printed: by base URL and feature, `said` or `error`.
 Report: TypeAlias = dict[str, dict[str, dict[str, Any]]]
+
+
+def transport(base: str) -> str:
+    """Return how requests at a base URL travel."""
+    return "task" if base == "tasks" else "relay"
+
+
+def comes_in_pieces(base: str) -> bool:
+    """Tell whether streams come as the engine makes them; otherwise they are made of the whole."""
+    return transport(base) != "task"
 
 
 def clients_dir() -> Path:
@@ -35,6 +49,8 @@ class Client:
 
     script: str
     clients: Clients | None = None
+    #: The base URLs that it asks; all of them if none is named.
+    bases: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
         """Return what runs the script; skip or fail where the client is not installed."""
@@ -50,7 +66,7 @@ def installed(clients: Clients) -> Clients:
     """Return clients that can be run: skip without Node, fail where they were not installed."""
     if isinstance(clients, environment.NodeClients) and (missing := clients.missing()):
         pytest.skip(missing)
-    if not environment.is_current(clients):
+    if not installation.is_current(clients):
         pytest.fail(f"Install them first: python -m lab.clients.install --target {clients_dir()}")
     return clients
 
@@ -63,6 +79,13 @@ def known_clients() -> dict[str, Client]:
         "openai-1": Client(script="clients/openai_sdk.py", clients=first),
         "openai-2": Client(script="clients/openai_sdk.py", clients=current),
         "openai-3": Client(script="clients/openai_sdk.py"),
+        "openai-1-streams": Client(
+            script="clients/openai_streams.py", clients=first, bases=STREAMED_AT
+        ),
+        "openai-2-streams": Client(
+            script="clients/openai_streams.py", clients=current, bases=STREAMED_AT
+        ),
+        "openai-3-streams": Client(script="clients/openai_streams.py", bases=STREAMED_AT),
         "openai-node": Client(
             script="node/openai.mjs", clients=environment.node_clients(clients_dir())
         ),
@@ -84,9 +107,10 @@ class Runs:
     async def of(self, client: str) -> Report:
         """Return what a client said; the first who asks waits for it to run."""
         if client not in self._reports:
-            out = await run(
-                known_clients()[client].command(), home=self.home, given=json.dumps(self.offer)
-            )
+            known = known_clients()[client]
+            bases = self.offer["bases"]
+            offer = self.offer | {"bases": {name: bases[name] for name in known.bases or bases}}
+            out = await run(known.command(), home=self.home, given=json.dumps(offer))
             self._reports[client] = json.loads(out)
         return self._reports[client]
 

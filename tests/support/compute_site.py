@@ -46,7 +46,7 @@ class EngineThatEchoes:
         """Let every held request go."""
         self._released.set()
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         wanted = json.loads(body)
         if wanted.get("hold"):
@@ -60,7 +60,7 @@ class EngineThatEchoes:
     async def listening(self, path: Path) -> AsyncIterator[None]:
         application = web.Application(client_max_size=64 * 1024 * 1024)
         application.router.add_post("/{path:.*}", self.answer)
-        runner = web.AppRunner(application, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
         await web.UnixSite(runner, str(path)).start()
         try:
@@ -73,12 +73,14 @@ class EngineThatEchoes:
 class ComputeSite:
     """A cluster's side of Globus Compute, run by the client `local` of a local Globus."""
 
-    def __init__(self, folder: Path, globus: LocalGlobus) -> None:
+    def __init__(
+        self, folder: Path, globus: LocalGlobus, engine: EngineThatEchoes | None = None
+    ) -> None:
         self._folder = folder
         self._globus = globus
         self._site = SiteDirectory(folder / "site")
         self._lock = folder / "functions.json"
-        self.engine = EngineThatEchoes()
+        self.engine = engine or EngineThatEchoes()
         self.endpoint = Endpoint(
             name="local",
             user_dir=folder / "compute",
@@ -164,9 +166,11 @@ class ComputeSite:
 
 
 @asynccontextmanager
-async def compute_site(globus: LocalGlobus) -> AsyncIterator[ComputeSite]:
+async def compute_site(
+    globus: LocalGlobus, engine: EngineThatEchoes | None = None
+) -> AsyncIterator[ComputeSite]:
     """Run a site of `globus`, in a folder with a name short enough for a socket."""
     with tempfile.TemporaryDirectory(prefix="hotnode-") as folder:
-        site = ComputeSite(Path(folder), globus)
+        site = ComputeSite(Path(folder), globus, engine)
         async with site.running():
             yield site

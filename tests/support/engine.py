@@ -18,6 +18,7 @@ import pytest
 from lab import engine
 from lab.installing import preconditions
 from lab.processes import Child
+from lab.recipes import ENGINES
 
 MODEL = engine.MODEL_ID
 
@@ -38,7 +39,7 @@ class RunningEngine:
 
 def engines_dir() -> Path:
     """Return where engines are installed: HOTNODE_ENGINES_DIR, or .hotnode/engines."""
-    return Path(os.environ.get("HOTNODE_ENGINES_DIR") or engine.ENGINES)
+    return Path(os.environ.get("HOTNODE_ENGINES_DIR") or ENGINES)
 
 
 def require_engine(model: str = engine.CHAT) -> None:

@@ -113,7 +113,8 @@ async def listening(engine: Any) -> AsyncIterator[Path]:
         application.router.add_route("*", "/{path:.*}", engine.answer)
         runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=1.0)
         await runner.setup()
-        await web.UnixSite(runner, str(path)).start()
+        # As large as an engine's: what exceeds it is not queued on a Unix socket but fails at once.
+        await web.UnixSite(runner, str(path), backlog=2048).start()
         try:
             yield path
         finally:

@@ -14,9 +14,9 @@ async def eventually(happened: Callable[[], object], *, seconds: float = 20.0) -
 
 
 async def eventually_so(
-    happened: Callable[[], Awaitable[object]], *, seconds: float = 20.0
+    happened: Callable[[], Awaitable[object]], *, seconds: float = 20.0, every_s: float = 0.005
 ) -> None:
     """Ask again and again; `TimeoutError` if the answer stays no."""
     async with asyncio.timeout(seconds):
         while not await happened():  # noqa: ASYNC110 # likewise
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(every_s)

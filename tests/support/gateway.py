@@ -10,20 +10,21 @@ from resource_server.adapters.globus_auth import GlobusAuth
 from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.remote_images import RemoteImages
-from resource_server.adapters.usage_reader import read_usage
+from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.asgi import FrontDoor
 from resource_server.domain.catalog import AccessRule, Catalog, Cluster
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.ports import IdentityProvider, ImageSource, InferenceBackend, SiteObserver
 from resource_server.services.catalog import LiveCatalog
-from resource_server.services.completions import Completions
+from resource_server.services.completions import FIRST_EVENT_S, Completions, UsageReaders
 from resource_server.services.entrance import Entrance
 from resource_server.services.gateway import Gateway
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
+from resource_server.services.sessions import CacheSalts
 from resource_server.services.tokens import Tokens
 from tests.support.local_globus import GATEWAY_SCOPE, LocalGlobus
 from tests.support.served import served
@@ -68,9 +69,11 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
     rule: AccessRule | None = None,
     ttl_s: float = 600,
     watch: Watch | None = None,
+    first_event_s: float = FIRST_EVENT_S,
 ) -> Gateway:
     """Return the services around the parts given; the catalog still has to be started."""
     store = StoreThatHolds(catalog)
+    limits = limits or Limits(MemoryLimitStore(), LimitRules)
     live = LiveCatalog(store)
     watch = watch or Watch()
     observer = watch.instrumentation.observer(watch.tracer)
@@ -80,12 +83,15 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
         completions=Completions(
             live.current,
             backend,
-            limits=limits or Limits(MemoryLimitStore(), LimitRules),
+            limits=limits,
             images=images or RemoteImages(),
-            read_usage=read_usage,
+            usage=UsageReaders(answer=read_usage, event=read_event_usage),
+            salts=CacheSalts(b"k" * 32),
+            first_event_s=first_event_s,
             observe_late=observer.late,
         ),
         jobs=Jobs(live.current, watch.instrumentation.sites(sites, live.current)),
+        limits=limits,
         models=Models(live.current),
         readiness=Readiness(shared={"database": store, "globus_auth": identity}),
         metrics=watch.instrumentation.metrics(watch.token),

@@ -53,8 +53,11 @@ class Processes:
         return self.running
 
     @asynccontextmanager
-    async def served(self, folder: Path) -> AsyncIterator[Processes]:
-        """Run a gateway of several processes, and yield all this with it."""
+    async def served(self, folder: Path, **settings: str) -> AsyncIterator[Processes]:
+        """Run a gateway of several processes, and yield all this with it.
+
+        `settings` are further ones, by name.
+        """
         write_catalog(folder / "catalog", self.site, MODEL)
         async with gateway(
             folder,
@@ -66,6 +69,7 @@ class Processes:
             catalog_poll_s="0.2",
             log_format="json",
             metrics_token=METRICS_TOKEN,
+            **settings,
         ) as running:
             yield replace(self, running=running)
 

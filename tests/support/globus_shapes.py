@@ -38,11 +38,15 @@ def _differences(answer: Any, expected: Any, path: str, nullable: Collection[str
     if isinstance(expected, dict):
         return _in_objects(answer, expected, path, nullable)
     if isinstance(expected, list) and expected:
-        found = [f"{path}: an empty list"] if not answer else []
-        for position, item in enumerate(answer):
-            found += _differences(item, expected[0], f"{path}[{position}]", nullable)
-        return found
+        return _in_lists(answer, expected[0], path, nullable)
     return []
+
+
+def _in_lists(answer: list[Any], example: Any, path: str, nullable: Collection[str]) -> list[str]:
+    found = [f"{path}: an empty list"] if not answer else []
+    for position, item in enumerate(answer):
+        found += _differences(item, example, f"{path}[{position}]", nullable)
+    return found
 
 
 def _in_objects(

@@ -28,6 +28,7 @@ ENGINE: dict[str, Any] = {
     "inherited": ["PATH", "HOME"],
     "paths": {"/v1/completions": "/complete", "/v1/chat/completions": "/chat"},
     "health_path": "/health",
+    "load": {"path": "/metrics", "running": "running", "waiting": "waiting"},
     "probes": {"completions": {"body": {"prompt": "Hello", "max_tokens": 1}}},
     "watch_every_s": 0.05,
     "start_deadline_s": 30,

@@ -11,7 +11,9 @@ import uvicorn
 
 
 @asynccontextmanager
-async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[int]:
+async def served(
+    application: Any, *, lifespan: str = "off", grace_s: int = 5
+) -> AsyncIterator[int]:
     """Serve an ASGI application on the loopback; yields the port."""
     config = uvicorn.Config(
         application,
@@ -19,7 +21,7 @@ async def served(application: Any, *, lifespan: str = "off") -> AsyncIterator[in
         lifespan=lifespan,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=grace_s,
     )
     config.load()
     server = uvicorn.Server(config)

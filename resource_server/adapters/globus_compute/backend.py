@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from compute_functions.contract import EngineRequest
+from resource_server.adapters import whole_streams
+from resource_server.adapters.deserted import Deserted
 from resource_server.adapters.globus_compute import replies
 from resource_server.adapters.globus_compute.bodies import BODIES_BYTES, Bodies
 from resource_server.adapters.globus_compute.budget import ALLOWANCE
 from resource_server.adapters.globus_compute.channel import ChannelHealth, Finished
 from resource_server.adapters.globus_compute.channels import Channels
-from resource_server.adapters.globus_compute.deserted import Deserted
+from resource_server.adapters.globus_compute.engine_requests import engine_request
 from resource_server.adapters.globus_compute.payload import pack_request
+from resource_server.adapters.globus_compute.pushing import Pushing
 from resource_server.adapters.globus_compute.service import ServiceAddresses
 from resource_server.adapters.globus_compute.task_errors import about_task
+from resource_server.adapters.pushed_streams import PushedStreams
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
+from resource_server.ports import AnswerStream
 
 
 class GlobusComputeBackend:
@@ -29,7 +33,8 @@ class GlobusComputeBackend:
     `clients` is a directory with one file `<name>.json` per confidential client; `allowance` is
     this process's part of the requests that Globus allows an identity in ten seconds; requests
     under way may hold `bodies_bytes` of bodies. Errors about a request that was sent have an
-    attribute `task_id`.
+    attribute `task_id`. Sites push streams to `pushes`; without it a stream is made of the answer
+    when that is whole.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class GlobusComputeBackend:
         addresses: ServiceAddresses | None = None,
         allowance: int = ALLOWANCE,
         bodies_bytes: int = BODIES_BYTES,
+        pushes: PushedStreams | None = None,
     ) -> None:
         self._bodies = Bodies(bodies_bytes)
         self._deserted = Deserted()
@@ -47,6 +53,7 @@ class GlobusComputeBackend:
             addresses=addresses or ServiceAddresses(),
             allowance=allowance,
         )
+        self._pushing = None if pushes is None else Pushing(self.channels, pushes)
 
     async def __aenter__(self) -> Self:
         await self.channels.__aenter__()
@@ -61,12 +68,28 @@ class GlobusComputeBackend:
         await self.channels.__aexit__(kind, error, traceback)
         await self._deserted.close()
 
+    def serves(self, cluster: Cluster, request: InferenceRequest) -> bool:
+        """Tell whether the cluster has an endpoint at all."""
+        return cluster.globus_compute is not None
+
     async def infer(
         self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
     ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises."""
         with self._bodies.held(len(request.body)):
             return await self._infer(cluster, request, late)
+
+    async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
+        """Return the engine's answer as soon as its head is there; see the port."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + request.timeout_s
+        with self._bodies.held(len(request.body)):
+            if self._pushing is not None and self._pushing.is_possible(cluster):
+                pushed = await self._pushing.open(cluster, request, deadline=deadline)
+                if pushed is not None:
+                    return pushed
+            asked = replace(whole_streams.asking(request), timeout_s=deadline - clock())
+            return whole_streams.WholeStream.of(await self._infer(cluster, asked, None), request)
 
     async def _infer(
         self, cluster: Cluster, request: InferenceRequest, late: Late | None
@@ -79,7 +102,7 @@ class GlobusComputeBackend:
 
         try:
             channel = await self.channels.of(cluster)
-            payload = await pack_request(_engine_request(request))
+            payload = await pack_request(engine_request(request))
         except asyncio.CancelledError:
             desert(None)
             raise
@@ -109,16 +132,3 @@ async def _tell(late: Late, cluster: Cluster, finished: Finished | None) -> None
         pass  # No engine answered, so nothing is known of its work; nobody waits for the reason.
     finally:
         late(answer)
-
-
-def _engine_request(request: InferenceRequest) -> EngineRequest:
-    return EngineRequest(
-        request_id=request.request_id,
-        framework=request.framework,
-        model=request.model,
-        path=request.path,
-        headers=request.headers,
-        body=request.body,
-        timeout_s=request.timeout_s,
-        expires_at=time.time() + request.timeout_s,
-    )

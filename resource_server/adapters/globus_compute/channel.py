@@ -13,10 +13,10 @@ from uuid import UUID
 
 import structlog
 
+from resource_server.adapters.deserted import Deserted
 from resource_server.adapters.globus_compute.budget import BudgetState
 from resource_server.adapters.globus_compute.calls import Call, Lane, TaskResult
 from resource_server.adapters.globus_compute.client import ComputeClient
-from resource_server.adapters.globus_compute.deserted import Deserted
 from resource_server.adapters.globus_compute.endpoints import FRESH_FOR_S, Endpoints
 from resource_server.adapters.globus_compute.inbox import Inbox
 from resource_server.adapters.globus_compute.lanes import Lanes
@@ -24,7 +24,7 @@ from resource_server.adapters.globus_compute.payload import Payload
 from resource_server.adapters.globus_compute.recovery import Recovery
 from resource_server.adapters.globus_compute.results import Link, ResultStream
 from resource_server.adapters.globus_compute.submitter import Submitter
-from resource_server.adapters.globus_compute.task_errors import about_task
+from resource_server.adapters.globus_compute.task_errors import about_task, not_set_up
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.services.supervision import forever
@@ -118,7 +118,7 @@ class TaskChannel:
             budgets=self._client.budgets(),
         )
 
-    async def call(
+    async def call(  # noqa: PLR0913 # by keyword; each is one thing that a caller may want
         self,
         cluster: Cluster,
         function: str,
@@ -127,14 +127,18 @@ class TaskChannel:
         deadline: float,
         wary: bool = False,
         late: Callable[[Finished | None], None] | None = None,
+        watch: Callable[[Call], None] | None = None,
     ) -> Finished:
         """Return what a site's function said before `deadline` (the event loop's clock).
 
         Raises `BackendUnavailable` or `BackendTimeout`. `wary` asks whether the endpoint is there
         before anything is sent to it. A caller who leaves takes along a call that was not sent;
-        `late` is told what becomes of one that was (see `ports.InferenceBackend`).
+        `late` is told what becomes of one that was (see `ports.InferenceBackend`). `watch` is given
+        the call itself, which knows when it was sent and as which task.
         """
         call = self._admitted(cluster, function, payload, deadline)
+        if watch is not None:
+            watch(call)
         del payload  # It may be large. The call has it until the service has it.
         self._calls.add(call)
         try:
@@ -179,14 +183,13 @@ class TaskChannel:
 
     def _admitted(self, cluster: Cluster, function: str, payload: Payload, deadline: float) -> Call:
         target = cluster.globus_compute
+        if target is None:
+            raise not_set_up(cluster, "globus_target_invalid", "it has no endpoint")
         try:
             lane = Lane.of(str(UUID(target.endpoint_id)), target.user_endpoint_config)
             function_id = str(UUID(target.functions[function]))
         except (KeyError, ValueError, TypeError) as error:
-            log.error("globus_target_invalid", cluster=cluster.name, reason=repr(error))  # noqa: TRY400 # the reason says it all
-            raise errors.BackendUnavailable(
-                f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
-            ) from error
+            raise not_set_up(cluster, "globus_target_invalid", repr(error)) from error
         if self._lanes.size + payload.size > WAITING_BYTES:
             raise errors.BackendUnavailable(
                 f"Too many requests wait for the cluster '{cluster.name}'. Try again later."

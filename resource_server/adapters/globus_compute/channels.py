@@ -9,8 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from resource_server.adapters.globus_compute.channel import ChannelHealth, TaskChannel
 from resource_server.adapters.globus_compute.client import ComputeClient
 from resource_server.adapters.globus_compute.credentials import (
@@ -18,10 +16,8 @@ from resource_server.adapters.globus_compute.credentials import (
     CredentialsError,
 )
 from resource_server.adapters.globus_compute.service import ServiceAddresses
-from resource_server.domain import errors
+from resource_server.adapters.globus_compute.task_errors import not_set_up
 from resource_server.domain.catalog import Cluster
-
-log = structlog.get_logger()
 
 
 class Channels:
@@ -48,6 +44,8 @@ class Channels:
 
     async def of(self, cluster: Cluster) -> TaskChannel:
         """Return the channel of a cluster's client, or raise `BackendUnavailable`."""
+        if cluster.globus_compute is None:
+            raise not_set_up(cluster, "globus_client_unusable", "it has no endpoint")
         name = cluster.globus_compute.client
         async with self._opening[name]:
             if name not in self._open:
@@ -62,9 +60,6 @@ class Channels:
         try:
             credentials = await asyncio.to_thread(ClientCredentials.read, self._directory, name)
         except CredentialsError as error:
-            log.error("globus_client_unusable", cluster=cluster.name, reason=str(error))  # noqa: TRY400 # the reason says it all
-            raise errors.BackendUnavailable(
-                f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
-            ) from error
+            raise not_set_up(cluster, "globus_client_unusable", str(error)) from error
         client = ComputeClient(credentials, self._addresses, allowance=self._allowance)
         return await self._stack.enter_async_context(TaskChannel(client))

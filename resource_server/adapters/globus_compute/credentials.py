@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import structlog
+
+from resource_server.config import SettingInvalid, read_client
 
 log = structlog.get_logger()
 
@@ -51,16 +52,17 @@ class ClientCredentials:
             raise CredentialsError(f"{name!r} is no name of a client")
         path = directory / f"{name}.json"
         try:
-            values: Any = json.loads(path.read_text(encoding="utf-8"))
+            client = read_client(path)
             if path.stat().st_mode & _FOR_OTHERS:
                 log.warning("globus_client_file_open_to_others", path=str(path))
-        except (OSError, ValueError) as error:
-            raise CredentialsError(f"cannot read {path}: {error}") from error
-        match values:
-            case {"client_id": str() as client_id, "client_secret": str() as secret} if secret:
-                return cls(name=name, client_id=client_id, client_secret=secret, source=path)
-            case _:
-                raise CredentialsError(f"{path} must hold client_id and client_secret")
+        except (OSError, SettingInvalid) as error:
+            raise CredentialsError(str(error)) from error
+        return cls(
+            name=name,
+            client_id=client.client_id,
+            client_secret=client.client_secret.get_secret_value(),
+            source=path,
+        )
 
     def reread(self) -> Self:
         """Return what the file says now, or the same if it says nothing of use."""

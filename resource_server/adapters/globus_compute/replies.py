@@ -16,8 +16,10 @@ from compute_functions.contract import (
     SiteStatus,
     read_reply,
 )
+from resource_server.adapters.engine_heads import content_type, is_final_status, passed_on
 from resource_server.adapters.globus_compute.calls import TaskResult
 from resource_server.adapters.globus_compute.channel import Finished
+from resource_server.adapters.site_failures import LOGGED_TEXT, contract_broken, site_error
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import Hops, InferenceAnswer
@@ -30,26 +32,48 @@ THREAD_FROM = 64 * 1024
 ZLIB_THREAD_FROM = 4 * 1024
 #: The agent's own code for a return value over Globus Compute's limit.
 RESULT_TOO_LARGE = "MaxResultSizeExceeded"
-#: A header longer than this is no header of an engine (characters).
-HEADER_LENGTH = 200
-#: What an engine says beside its body that a caller can act on.
-PASSED_ON = frozenset({"retry-after"})
-#: So much of a site's traceback goes into the log (characters).
-LOGGED_TEXT = 4000
+TOO_LARGE = (
+    f"The answer is larger than Globus Compute carries ({GLOBUS_PAYLOAD_LIMIT} bytes). Ask "
+    "for less at once: fewer tokens, fewer choices, fewer inputs."
+)
+#: A site that says one of these has not asked its engine.
+NOT_PUSHED = frozenset({FailureCode.HUB_UNREACHABLE, FailureCode.HUB_NOT_ALLOWED})
+#: So much of a code that an agent made up goes into the log (characters).
+CODE_LENGTH = 200
 
 
 async def engine_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer:
     """Return the engine's answer, or raise what the site said instead."""
-    reply = await _reply(cluster, finished.result)
+    return _answer(cluster, finished, await _reply(cluster, finished.result))
+
+
+async def pushed_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer | None:
+    """Return the answer of a site that should have pushed it, and gave it as its result instead.
+
+    None if the site could not push: then its engine was not asked.
+    """
+    reply = await _read(cluster, finished.result)
+    if isinstance(reply, SiteFailure) and reply.code in NOT_PUSHED:
+        log.error(
+            "site_cannot_push",
+            cluster=cluster.name,
+            code=reply.code,
+            text=reply.message[:LOGGED_TEXT],
+        )
+        return None
+    return _answer(cluster, finished, _good(cluster, reply))
+
+
+def _answer(cluster: Cluster, finished: Finished, reply: SiteReply) -> InferenceAnswer:
     if not isinstance(reply, EngineAnswer):
         raise _unexpected(cluster, f"an answer was expected, not {type(reply).__name__}")
-    if not 200 <= reply.status <= 599:  # noqa: PLR2004 # what HTTP knows as final statuses
+    if not is_final_status(reply.status):
         raise _unexpected(cluster, f"an engine answered with status {reply.status}")
     return InferenceAnswer(
         status=reply.status,
         body=reply.body,
-        content_type=_header(reply, "content-type") or "application/json",
-        headers={name: value for name in PASSED_ON if (value := _header(reply, name))},
+        content_type=content_type(reply.headers),
+        headers=passed_on(reply.headers),
         transport="task",
         hops=Hops(
             queue_s=finished.queue_s,
@@ -61,12 +85,6 @@ async def engine_answer(cluster: Cluster, finished: Finished) -> InferenceAnswer
     )
 
 
-def _header(reply: EngineAnswer, name: str) -> str:
-    """Return a header of the engine, or nothing if it cannot be one: sites are not trusted."""
-    value = reply.headers.get(name, "")
-    return value if value.isascii() and value.isprintable() and len(value) < HEADER_LENGTH else ""
-
-
 async def site_status(cluster: Cluster, finished: Finished) -> SiteStatus:
     """Return what the site says that it runs, or raise what it said instead."""
     reply = await _reply(cluster, finished.result)
@@ -76,18 +94,25 @@ async def site_status(cluster: Cluster, finished: Finished) -> SiteStatus:
 
 
 async def _reply(cluster: Cluster, result: TaskResult) -> SiteReply:
+    return _good(cluster, await _read(cluster, result))
+
+
+def _good(cluster: Cluster, reply: SiteReply) -> SiteReply:
+    if isinstance(reply, SiteFailure):
+        raise site_error(cluster.name, reply, too_large=TOO_LARGE)
+    return reply
+
+
+async def _read(cluster: Cluster, result: TaskResult) -> SiteReply:
+    """Return what the site said, be it a failure; raises if that cannot be told."""
     if result.failure_code is not None:
         raise _task_error(cluster, result)
     try:
         if _takes_long(result):
-            reply = await asyncio.to_thread(read_reply, result.value)
-        else:
-            reply = read_reply(result.value)
+            return await asyncio.to_thread(read_reply, result.value)
+        return read_reply(result.value)
     except ContractError as error:
         raise _unexpected(cluster, str(error)) from error
-    if isinstance(reply, SiteFailure):
-        raise _site_error(cluster, reply)
-    return reply
 
 
 def _takes_long(result: TaskResult) -> bool:
@@ -104,69 +129,16 @@ def _task_error(cluster: Cluster, result: TaskResult) -> errors.UpstreamError:
         "globus_task_failed",
         cluster=cluster.name,
         task_id=result.task_id,
-        code=f"{result.failure_code}"[:HEADER_LENGTH],
+        code=f"{result.failure_code}"[:CODE_LENGTH],
         text=result.failure_text[-LOGGED_TEXT:],
     )
     if result.failure_code == RESULT_TOO_LARGE:
-        return _too_large()
+        return errors.AnswerTooLarge(TOO_LARGE)
     return errors.BackendUnavailable(
         f"The cluster '{cluster.name}' failed to run the request. Try again; if it fails again, "
         "report the task id to the operators."
     )
 
 
-def _site_error(cluster: Cluster, failure: SiteFailure) -> errors.HotnodeError:
-    """Say what a site's failure means to the caller; its own words may name hosts and paths."""
-    log.warning(
-        "site_failure", cluster=cluster.name, code=failure.code, text=failure.message[:LOGGED_TEXT]
-    )
-    if failure.code is FailureCode.RESPONSE_TOO_LARGE:
-        return _too_large()
-    known = _SITE_ERRORS.get(failure.code)
-    if known is None:
-        return _unexpected(cluster, f"{failure.code}: {failure.message[:LOGGED_TEXT]}")
-    kind, text = known
-    return kind(text.format(cluster=cluster.name))
-
-
-_SITE_ERRORS: dict[FailureCode, tuple[type[errors.HotnodeError], str]] = {
-    FailureCode.MODEL_NOT_RUNNING: (
-        errors.ModelNotRunning,
-        "The model does not run on '{cluster}' now. See GET /resource_server/{cluster}/jobs.",
-    ),
-    FailureCode.ENGINE_UNREACHABLE: (
-        errors.BackendUnavailable,
-        "The model's engine on the cluster '{cluster}' does not answer. Try again shortly.",
-    ),
-    FailureCode.ENGINE_TIMEOUT: (
-        errors.BackendTimeout,
-        "The model's engine on the cluster '{cluster}' did not answer in time. Ask for less.",
-    ),
-    FailureCode.EXPIRED: (
-        errors.BackendTimeout,
-        "The request reached the cluster '{cluster}' after its time. Try again.",
-    ),
-    FailureCode.PATH_NOT_ALLOWED: (
-        errors.InvalidRequest,
-        "The model on the cluster '{cluster}' does not serve this route.",
-    ),
-    FailureCode.INVALID_REQUEST: (
-        errors.InvalidRequest,
-        "The cluster '{cluster}' refused the request as not valid. The operators can say why.",
-    ),
-}
-
-
-def _too_large() -> errors.AnswerTooLarge:
-    return errors.AnswerTooLarge(
-        f"The answer is larger than Globus Compute carries ({GLOBUS_PAYLOAD_LIMIT} bytes). Ask "
-        "for less at once: fewer tokens, fewer choices, fewer inputs."
-    )
-
-
 def _unexpected(cluster: Cluster, reason: str) -> errors.BackendUnavailable:
-    """Say that gateway and site do not fit together; only operators can help."""
-    log.error("site_contract_broken", cluster=cluster.name, reason=reason)
-    return errors.BackendUnavailable(
-        f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
-    )
+    return contract_broken(cluster.name, reason)

@@ -49,7 +49,12 @@ class GlobusComputeSites:
         self._asking: dict[str, asyncio.Task[_Known]] = {}
 
     async def observe(self, cluster: Cluster) -> Observation:
-        """Return what the site sees now; raises an `UpstreamError` if it cannot be asked."""
+        """Return what the site sees now; raises an `UpstreamError` if it cannot be asked.
+
+        Of a cluster without an endpoint nothing can be seen.
+        """
+        if cluster.globus_compute is None:
+            return Observation(observed_at=time.time(), instances=())
         known = self._known.get(cluster.name)
         if known is None or known.until <= asyncio.get_running_loop().time():
             known = await self._ask_once(cluster)

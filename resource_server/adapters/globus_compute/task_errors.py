@@ -1,10 +1,15 @@
-"""Errors about a request that was sent: they name its task, and invite nobody to send it again."""
+"""Errors of requests by task: of those that were sent, and of clusters that cannot be asked so."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
+import structlog
+
 from resource_server.domain import errors
+from resource_server.domain.catalog import Cluster
+
+log = structlog.get_logger()
 
 E = TypeVar("E", bound=errors.HotnodeError)
 
@@ -19,3 +24,11 @@ def about_task(error: E, task_id: str | None) -> E:
     if not isinstance(error, errors.ModelNotRunning):
         error.retry_after_s = None
     return error
+
+
+def not_set_up(cluster: Cluster, event: str, reason: str) -> errors.BackendUnavailable:
+    """Log what is wrong, and return the error of a request that cannot be sent for that."""
+    log.error(event, cluster=cluster.name, reason=reason)
+    return errors.BackendUnavailable(
+        f"The cluster '{cluster.name}' is not set up correctly. The operators must act."
+    )

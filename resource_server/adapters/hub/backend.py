@@ -9,13 +9,15 @@ from typing import Self
 
 import structlog
 
+from resource_server.adapters.deserted import Deserted
 from resource_server.adapters.hub import messages
 from resource_server.adapters.hub.connection import HubConnection
-from resource_server.adapters.hub.failures import may_have_run
+from resource_server.adapters.hub.failures import no_answer
 from resource_server.adapters.hub.messages import Call, Outcome
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
+from resource_server.ports import AnswerStream
 
 log = structlog.get_logger()
 
@@ -33,7 +35,7 @@ class HubBackend:
     def __init__(self, connection: HubConnection, *, most_late: int = MOST_LATE) -> None:
         self._connection = connection
         self._most_late = most_late
-        self._late: set[asyncio.Task[None]] = set()
+        self._late = Deserted()
 
     async def __aenter__(self) -> Self:
         return self
@@ -45,10 +47,7 @@ class HubBackend:
         traceback: TracebackType | None,
     ) -> None:
         """Give up the answers that nobody but the accounts wait for."""
-        for task in self._late:
-            task.cancel()
-        if self._late:
-            await asyncio.wait(self._late)
+        await self._late.close()
 
     async def infer(
         self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
@@ -66,8 +65,13 @@ class HubBackend:
             self._see_off(call, exchange, late)
             raise
         if outcome.answer is None:
-            raise may_have_run("The gateway's hub gave no answer.")
+            raise no_answer()
         return outcome.answer
+
+    async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
+        """Return the engine's answer as soon as its head is there; see the port."""
+        call = Call(id=uuid.uuid4().hex, cluster=cluster, request=request)
+        return await self._connection.open_stream(call, within_s=request.timeout_s + MARGIN_S)
 
     def _see_off(self, call: Call, exchange: asyncio.Task[Outcome], late: Late | None) -> None:
         """Go on without the caller, if somebody wants to hear of it and there is room."""
@@ -78,9 +82,7 @@ class HubBackend:
             exchange.cancel()
             late(None)
         else:
-            task = asyncio.create_task(self._finish(call, exchange, late), name=f"late {call.id}")
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            self._late.start(self._finish(call, exchange, late))
 
     async def _finish(self, call: Call, exchange: asyncio.Task[Outcome], late: Late) -> None:
         answer = None

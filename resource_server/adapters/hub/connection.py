@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +14,10 @@ import aiohttp
 import structlog
 
 from resource_server.adapters.hub import messages, wire
-from resource_server.adapters.hub.failures import error_of, may_have_run, surely_not_run
+from resource_server.adapters.hub.failures import error_of, may_have_run, no_answer, surely_not_run
 from resource_server.adapters.hub.messages import Call, Cancellation, Outcome, Question
+from resource_server.adapters.hub.stream import HubStream
+from resource_server.adapters.hub.stream_under_way import ALIVE_EVERY_S
 from resource_server.domain import errors
 
 log = structlog.get_logger()
@@ -25,6 +29,8 @@ PROMPT_S = 3.0
 #: Connections that wait for the next request are closed after so long (seconds).
 _IDLE_S = 60.0
 _READ_AHEAD = 1024 * 1024
+#: Of a stream little is read ahead: what its client does not read should wait at its engine.
+_STREAM_READ_AHEAD = 64 * 1024
 
 
 class HubConnection:
@@ -70,10 +76,32 @@ class HubConnection:
         """Return what came of a call or a question; raises what the hub raised."""
         _, outcome = await self._exchange(path, value, within_s=within_s)
         if outcome is None:
-            raise may_have_run("The gateway's hub gave no answer.")
+            raise no_answer()
         if outcome.failure is not None:
             raise error_of(outcome.failure)
         return outcome
+
+    async def open_stream(self, call: Call, *, within_s: float) -> HubStream:
+        """Return a streamed answer when its head is there; raises what the hub raised."""
+        with self._in_our_words():
+            async with asyncio.timeout(within_s):
+                with ExitStack() as stack:
+                    response = await self._post_stream(call)
+                    stack.callback(response.close)
+                    _refuse_another_version(response)
+                    stream = await HubStream.opened(response)
+                    stack.pop_all()
+                    return stream
+
+    async def _post_stream(self, call: Call) -> aiohttp.ClientResponse:
+        parts = messages.encode(call)
+        return await self._opened_session().post(
+            messages.STREAM,
+            data=wire.content(*parts),
+            headers=wire.headers(*parts),
+            timeout=aiohttp.ClientTimeout(sock_connect=PROMPT_S, sock_read=3 * ALIVE_EVERY_S),
+            read_bufsize=_STREAM_READ_AHEAD,
+        )
 
     async def _status(self, path: str, value: Cancellation | None = None) -> int:
         status, _ = await self._exchange(path, value, within_s=PROMPT_S)
@@ -83,8 +111,14 @@ class HubConnection:
         self, path: str, value: messages.Value | None, *, within_s: float
     ) -> tuple[int, Outcome | None]:
         """Return the status, and what it says if it is 200."""
-        try:
+        with self._in_our_words():
             return await self._send(path, value, within_s)
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        """Turn what breaks connections into what it means for a request."""
+        try:
+            yield
         except aiohttp.ClientConnectorError as error:
             log.warning("hub_away", path=str(self._path), reason=str(error))
             raise surely_not_run(
@@ -103,20 +137,23 @@ class HubConnection:
     async def _send(
         self, path: str, value: messages.Value | None, within_s: float
     ) -> tuple[int, Outcome | None]:
-        if self._session is None:
-            raise RuntimeError("the connection to the hub is not open")
         timeout = aiohttp.ClientTimeout(total=within_s, sock_connect=PROMPT_S)
         method, data, headers = "GET", None, None
         if value is not None:
             parts = messages.encode(value)
             method, data, headers = "POST", wire.content(*parts), wire.headers(*parts)
-        async with self._session.request(
+        async with self._opened_session().request(
             method, path, data=data, headers=headers, timeout=timeout
         ) as response:
             _refuse_another_version(response)
             if response.status != HTTPStatus.OK:
                 return response.status, None
             return response.status, messages.read_outcome(*await wire.read(response))
+
+    def _opened_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the connection to the hub is not open")
+        return self._session
 
 
 def _refuse_another_version(response: aiohttp.ClientResponse) -> None:

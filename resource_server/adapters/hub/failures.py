@@ -44,6 +44,11 @@ def may_have_run(message: str) -> errors.HotnodeError:
     return _unavailable(message, None)
 
 
+def no_answer() -> errors.HotnodeError:
+    """Return the error of a request to which the hub said something else than what came of it."""
+    return may_have_run("The gateway's hub gave no answer.")
+
+
 def _unavailable(message: str, retry_after_s: float | None) -> errors.HotnodeError:
     error: errors.HotnodeError = errors.BackendUnavailable(message)
     error.retry_after_s = retry_after_s

@@ -2,7 +2,8 @@
 
 Both sides are the same installation on the same host. Each message is HTTP/1.1 on a Unix socket.
 Its header `x-hotnode-hub` names the version; its content is a value, whose length stands in the
-header `x-hotnode-value`, and after it the body of a request or an answer, byte for byte.
+header `x-hotnode-value`, and after it the body of a request or an answer, byte for byte. The answer
+to `/stream` alone is another: see `parts`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import Final
 import msgspec
 
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, StreamHead
 from resource_server.domain.lifecycle import Observation
 
 #: Grows with every change of the messages; other versions are refused.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 VERSION_HEADER: Final = "x-hotnode-hub"
 LENGTH_HEADER: Final = "x-hotnode-value"
 VERSION: Final = f"{PROTOCOL} hotnode/{version('hotnode')}"
 
 INFER: Final = "/infer"
+STREAM: Final = "/stream"
 CANCEL: Final = "/cancel"
 OBSERVE: Final = "/observe"
 AVAILABLE: Final = "/available"
@@ -71,6 +73,22 @@ class Outcome:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamBegun:
+    """The beginning of a streamed answer."""
+
+    head: StreamHead
+    hops: Hops
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEnded:
+    """The end of a streamed answer, or of the attempt to get one: whole, or why it is not."""
+
+    hops: Hops = field(default_factory=Hops)
+    failure: Failure | None = None
+
+
 Value = Call | Cancellation | Question | Outcome
 
 _encoder = msgspec.msgpack.Encoder()
@@ -78,6 +96,8 @@ _calls = msgspec.msgpack.Decoder(Call)
 _cancellations = msgspec.msgpack.Decoder(Cancellation)
 _questions = msgspec.msgpack.Decoder(Question)
 _outcomes = msgspec.msgpack.Decoder(Outcome)
+_beginnings = msgspec.msgpack.Decoder(StreamBegun)
+_ends = msgspec.msgpack.Decoder(StreamEnded)
 
 
 def encode(value: Value) -> tuple[bytes, bytes]:
@@ -116,3 +136,18 @@ def read_outcome(value: bytes, body: bytes) -> Outcome:
     if outcome.answer is None:
         return outcome
     return Outcome(answer=replace(outcome.answer, body=body))
+
+
+def encode_stream(value: StreamBegun | StreamEnded) -> bytes:
+    """Return a value about a stream."""
+    return _encoder.encode(value)
+
+
+def read_stream_begun(value: bytes) -> StreamBegun:
+    """Return the beginning that `encode_stream` was given."""
+    return _beginnings.decode(value)
+
+
+def read_stream_ended(value: bytes) -> StreamEnded:
+    """Return the end that `encode_stream` was given."""
+    return _ends.decode(value)

@@ -16,6 +16,7 @@ from resource_server.adapters.hub import messages, wire
 from resource_server.adapters.hub.failures import failure_of
 from resource_server.adapters.hub.messages import Outcome
 from resource_server.adapters.hub.socket_file import BACKLOG, listening
+from resource_server.adapters.hub.stream_under_way import StreamUnderWay
 from resource_server.adapters.hub.under_way import CallUnderWay
 from resource_server.domain import errors
 from resource_server.ports import InferenceBackend, SiteObserver
@@ -76,6 +77,7 @@ class HubServer:
     def _application(self) -> web.Application:
         application = web.Application(middlewares=[_refuse_strangers], client_max_size=0)
         application.router.add_post(messages.INFER, self._infer)
+        application.router.add_post(messages.STREAM, self._stream)
         application.router.add_post(messages.CANCEL, self._cancel)
         application.router.add_post(messages.OBSERVE, self._observe)
         application.router.add_get(messages.AVAILABLE, _available)
@@ -90,6 +92,10 @@ class HubServer:
             del self._calls[call.id]
             under_way.take_back()
         return _reply(outcome)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        call = messages.read_call(*await wire.read(request))
+        return await StreamUnderWay(self._backend, call).serve(request)
 
     async def _cancel(self, request: web.Request) -> web.Response:
         """Answer 404 for a call that is not known: it has ended, or is still to come."""

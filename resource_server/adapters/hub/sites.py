@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resource_server.adapters.hub import messages
 from resource_server.adapters.hub.connection import HubConnection
-from resource_server.adapters.hub.failures import may_have_run
+from resource_server.adapters.hub.failures import no_answer
 from resource_server.adapters.hub.messages import Question
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.lifecycle import Observation
@@ -24,5 +24,5 @@ class HubSites:
         question = Question(cluster=cluster)
         outcome = await self._connection.ask(messages.OBSERVE, question, within_s=PATIENCE_S)
         if outcome.observation is None:
-            raise may_have_run("The gateway's hub gave no answer.")
+            raise no_answer()
         return outcome.observation

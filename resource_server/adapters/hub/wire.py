@@ -28,6 +28,11 @@ def headers(value: bytes, body: bytes) -> dict[str, str]:
     }
 
 
+def stream_headers() -> dict[str, str]:
+    """Return the headers of an answer that comes in parts."""
+    return {"content-type": CONTENT_TYPE, messages.VERSION_HEADER: messages.VERSION}
+
+
 def content(value: bytes, body: bytes) -> bytes | AsyncIterator[bytes]:
     """Return a message, in parts where it is large: megabytes are not copied to join them."""
     return value + body if len(body) < _LARGE else _parts(value, body)

@@ -10,8 +10,9 @@ from resource_server.adapters.globus_compute.channel import ChannelHealth
 from resource_server.adapters.metrics import files
 from resource_server.adapters.metrics.instruments import Instruments
 from resource_server.adapters.metrics.introspections import MeasuredProvider
-from resource_server.adapters.metrics.observer import MeteringObserver
+from resource_server.adapters.metrics.observer import MeteringObserver, UnmeteringObserver
 from resource_server.adapters.metrics.page import PrometheusPage
+from resource_server.adapters.metrics.relays import look_at_relays
 from resource_server.adapters.metrics.requests import RequestMetrics
 from resource_server.adapters.metrics.samples import (
     Sampler,
@@ -19,6 +20,7 @@ from resource_server.adapters.metrics.samples import (
     look_at_catalog,
     look_at_channels,
 )
+from resource_server.adapters.relay.traffic import PlaceHealth
 from resource_server.domain.catalog import Catalog
 from resource_server.ports import IdentityProvider, RequestObserver, SiteObserver
 from resource_server.services.catalog import LiveCatalog
@@ -26,14 +28,20 @@ from resource_server.services.metrics import Metrics
 
 
 class Instrumentation:
-    """Counts, times and samples. Where several processes share their files, `files.share` first."""
+    """Counts, times and samples. Where several processes share their files, `files.share` first.
 
-    def __init__(self) -> None:
+    Where nobody may read the metrics, requests need not be `counted`.
+    """
+
+    def __init__(self, *, counted: bool = True) -> None:
+        self._counted = counted
         self._instruments = Instruments(CollectorRegistry())
         self._sampler = Sampler(self._instruments)
 
-    def observer(self, tracer: RequestObserver | None = None) -> MeteringObserver:
+    def observer(self, tracer: RequestObserver | None = None) -> RequestObserver:
         """Return who counts requests, and hands them on to `tracer`."""
+        if not self._counted:
+            return UnmeteringObserver(tracer)
         metrics = RequestMetrics(self._instruments)
         self._sampler.add(metrics.show_in_flight)
         return MeteringObserver(metrics, tracer)
@@ -53,6 +61,12 @@ class Instrumentation:
     def watch_channels(self, health: Callable[[], Iterable[ChannelHealth]]) -> None:
         """Show how the channels to Globus Compute fare."""
         self._sampler.add(look_at_channels(self._instruments, health))
+
+    def watch_relays(
+        self, health: Callable[[], Iterable[PlaceHealth]], catalog: Callable[[], Catalog]
+    ) -> None:
+        """Show how the links of relays fare."""
+        self._sampler.add(look_at_relays(self._instruments, health, catalog))
 
     def metrics(self, token: str | None) -> Metrics | None:
         """Return the page of metrics, if there is a token to read it with."""

@@ -33,6 +33,7 @@ class Instruments:
         self._about_requests()
         self._about_tokens_of_people()
         self._about_globus()
+        self._about_relays()
         self._about_the_catalog()
 
     def _about_requests(self) -> None:
@@ -55,6 +56,21 @@ class Instruments:
             (*SERVED, "hop"),
             buckets=SECONDS,
             registry=self.registry,
+        )
+        self.first_event = Histogram(
+            "hotnode_stream_first_event_seconds",
+            "Time from a request's arrival to the first event of its stream.",
+            SERVED,
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.streams_open = self._gauge(
+            "hotnode_streams_open", "Streams under way.", (), mode="livesum"
+        )
+        self.streams_broken = self._counter(
+            "hotnode_streams_broken_total",
+            "Streams that did not come to their end, or not to the caller, by the reason.",
+            (*SERVED, "code"),
         )
         self.tokens = self._counter(
             "hotnode_tokens_total",
@@ -118,6 +134,29 @@ class Instruments:
             "1 if the last submission failed, else 0.",
             client,
             mode="livemax",
+        )
+
+    def _about_relays(self) -> None:
+        place = ("cluster", "framework", "model")
+        self.relay_links = self._gauge(
+            "hotnode_relay_links",
+            "Links of sites' relays, by state.",
+            (*place, "state"),
+            mode="livesum",
+        )
+        self.relay_requests = self._gauge(
+            "hotnode_relay_requests", "Requests under way on links.", place, mode="livesum"
+        )
+        self.relay_bytes = self._counter(
+            "hotnode_relay_bytes_total",
+            "Bytes that went over links, with their frames.",
+            (*place, "direction"),
+        )
+        self.relay_resumes = self._counter(
+            "hotnode_relay_resumes_total", "Links that were cut and went on.", place
+        )
+        self.relay_interrupted = self._counter(
+            "hotnode_relay_interrupted_total", "Requests that ended with their link.", place
         )
 
     def _about_the_catalog(self) -> None:

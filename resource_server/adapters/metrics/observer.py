@@ -1,4 +1,4 @@
-"""Makes metrics and traces of what each request's line in the log says."""
+"""Makes metrics and traces of what each request's line in the log says, where they are wanted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,39 @@ from resource_server.domain.inference import LateAnswer
 from resource_server.ports import ObservedRequest, RequestObserver
 
 log = structlog.get_logger()
+
+
+class UnmeteredRequest:
+    """A request that is neither counted nor traced; one stands for all."""
+
+    __slots__ = ()
+    trace_id: str | None = None
+
+    def onward(self) -> Mapping[str, str]:
+        """Return nothing: nobody joins a trace that is none."""
+        return {}
+
+    def streams(self) -> None:
+        """Do nothing."""
+
+    def end(self, record: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+class UnmeteringObserver:
+    """Counts nothing; it hands every request on to `tracer` if there is one."""
+
+    def __init__(self, tracer: RequestObserver | None = None) -> None:
+        self._tracer = tracer
+        self._nobody = UnmeteredRequest()
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> ObservedRequest:
+        """Return the request's trace, if there is one."""
+        return self._tracer.begin(headers) if self._tracer else self._nobody
+
+    def late(self, late: LateAnswer) -> None:
+        """Log what came of a request whose caller had left."""
+        _log_late(late)
 
 
 class MeteredRequest:
@@ -31,6 +64,12 @@ class MeteredRequest:
     def onward(self) -> Mapping[str, str]:
         """Return headers for whoever works on it next, so that their spans join its trace."""
         return self._traced.onward() if self._traced else {}
+
+    def streams(self) -> None:
+        """Count it as a stream under way."""
+        self._metrics.streams()
+        if self._traced is not None:
+            self._traced.streams()
 
     def end(self, record: Mapping[str, Any]) -> None:
         """Count it, and end its trace."""
@@ -55,19 +94,23 @@ class MeteringObserver:
     def late(self, late: LateAnswer) -> None:
         """Log and count what came of a request whose caller had left."""
         self._metrics.late(late)
-        fields: dict[str, object] = {
-            "request_id": late.request_id,
-            "cluster": late.cluster,
-            "framework": late.framework,
-            "model": late.model,
-            "operation": late.operation,
-            "result": "unknown" if late.answer is None else "answered",
-        }
-        if late.answer is not None:
-            fields["status"] = late.answer.status
-            fields["transport"] = late.answer.transport
-            if late.answer.task_id:
-                fields["globus_task_id"] = late.answer.task_id
-        if late.usage is not None:
-            fields |= late.usage.numbers()
-        log.info("late_answer", **fields)
+        _log_late(late)
+
+
+def _log_late(late: LateAnswer) -> None:
+    fields: dict[str, object] = {
+        "request_id": late.request_id,
+        "cluster": late.cluster,
+        "framework": late.framework,
+        "model": late.model,
+        "operation": late.operation,
+        "result": "unknown" if late.answer is None else "answered",
+    }
+    if late.answer is not None:
+        fields["status"] = late.answer.status
+        fields["transport"] = late.answer.transport
+        if late.answer.task_id:
+            fields["globus_task_id"] = late.answer.task_id
+    if late.usage is not None:
+        fields |= late.usage.numbers()
+    log.info("late_answer", **fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from resource_server.adapters.metrics.instruments import Instruments
+from resource_server.adapters.metrics.instruments import SERVED, Instruments
 from resource_server.adapters.metrics.series import Series
 from resource_server.domain.inference import LateAnswer
 
@@ -43,6 +43,10 @@ class RequestMetrics:
 
     def __init__(self, instruments: Instruments) -> None:
         self._in_flight = 0
+        self._streams_open = 0
+        self._streams_open_gauge = instruments.streams_open
+        self._first_event = Series(instruments.first_event)
+        self._streams_broken = Series(instruments.streams_broken)
         self._in_flight_gauge = instruments.in_flight
         self._http_requests = Series(instruments.http_requests)
         self._requests = Series(instruments.requests)
@@ -56,9 +60,14 @@ class RequestMetrics:
         """Count a request that is under way."""
         self._in_flight += 1
 
+    def streams(self) -> None:
+        """Count a stream that is under way."""
+        self._streams_open += 1
+
     def show_in_flight(self) -> None:
         """Say how many are under way: at times, for each change of the gauge would cost more."""
         self._in_flight_gauge.set(self._in_flight)
+        self._streams_open_gauge.set(self._streams_open)
 
     def ended(self, record: Mapping[str, Any]) -> None:
         """Count a request by its line in the log."""
@@ -72,6 +81,9 @@ class RequestMetrics:
             self._limit_refusals.of(record["limit"]).inc()
         if "operation" in record:
             self._count_served(record, status)
+        if "stream" in record:
+            self._streams_open -= 1
+            self._count_stream(record)
 
     def late(self, late: LateAnswer) -> None:
         """Count what an engine did for a caller who had left."""
@@ -90,6 +102,13 @@ class RequestMetrics:
                 self._seconds.of(*served, hop).observe(record[field] / 1000)
         if "input_tokens" in record:
             self._count_tokens(cluster, model, record)
+
+    def _count_stream(self, record: Mapping[str, Any]) -> None:
+        served = [record.get(field, "") for field in SERVED]
+        if "ttft_ms" in record:
+            self._first_event.of(*served).observe(record["ttft_ms"] / 1000)
+        if code := code_of(record):
+            self._streams_broken.of(*served, code).inc()
 
     def _count_tokens(self, cluster: str, model: str, numbers: Mapping[str, Any]) -> None:
         for field, kind in KINDS.items():

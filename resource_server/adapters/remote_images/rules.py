@@ -36,22 +36,29 @@ class ImageRules:
         """Return an address that may be asked, or raise `Refused`."""
         if not self.fetch:
             raise Refused("names an address, and this service fetches none. Send a data URL.")
-        try:
-            url = URL(address)
-            host, port = url.host, url.port
-            # No name in DNS fails here; the connection to one that does would not be closed.
-            (url.raw_host or "").encode("idna")
-        except ValueError as error:
-            raise Refused("is no valid address.") from error
-        if url.scheme != "https" or not host:
+        url = _parsed(address)
+        if url.scheme != "https" or not url.host:
             raise Refused("is neither a data URL nor an https address.")
         if url.user is not None or url.password is not None:
             raise Refused("carries a user name or a password.")
+        self._require_allowed(url.host, url.port)
+        return url
+
+    def _require_allowed(self, host: str, port: int | None) -> None:
         if port not in self.ports:
             raise Refused(f"names the port {port}; allowed: {', '.join(map(str, self.ports))}.")
         if self.hosts and not any(_fits(host, pattern) for pattern in self.hosts):
             raise Refused("is on a host from which this service fetches nothing.")
-        return url
+
+
+def _parsed(address: str) -> URL:
+    try:
+        url = URL(address)
+        # No name in DNS fails here; the connection to one that does would not be closed.
+        (url.raw_host or "").encode("idna")
+    except ValueError as error:
+        raise Refused("is no valid address.") from error
+    return url
 
 
 def _fits(host: str, pattern: str) -> bool:

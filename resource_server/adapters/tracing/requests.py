@@ -61,6 +61,9 @@ class TracedRequest:
         _propagator.inject(carrier, context=set_span_in_context(self._inference))
         return carrier
 
+    def streams(self) -> None:
+        """Do nothing: the spans of a stream end with it, as all do."""
+
     def end(self, record: Mapping[str, Any]) -> None:
         """End all spans with what the log says of the request."""
         if not self._server.is_recording():

@@ -1,5 +1,6 @@
 """Where the login helper takes its settings from, and what it says when they are missing."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,6 @@ def test_a_named_file_has_to_exist(home: Path) -> None:
 def test_the_next_command_is_for_the_same_deployment(home: Path) -> None:
     settings = load_settings(BOTH | {"app_name": "my app", "config": None})
     command = settings.command("authenticate", "--force")
-    assert command.startswith("python ")
     assert "inference_auth_token.py authenticate --force " in command
     assert f"--client-id={CLIENT}" in command
     assert "'--app-name=my app'" in command
@@ -109,7 +109,19 @@ def test_the_next_command_is_for_the_same_deployment(home: Path) -> None:
 def test_the_next_command_is_short_beside_the_script(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
     monkeypatch.setenv("HOTNODE_AUTH_CLIENT_ID", CLIENT)
     monkeypatch.setenv("HOTNODE_AUTH_GATEWAY_ID", GATEWAY)
     monkeypatch.chdir(Path(inference_auth_token.__file__).parent)
     assert load_settings().command("authenticate") == "python inference_auth_token.py authenticate"
+
+
+def test_the_next_command_names_the_python_that_is_not_the_shell_s(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = home / "bin" / "python"
+    other.parent.mkdir()
+    other.symlink_to(Path(sys.executable).resolve())  # the same program without the packages
+    monkeypatch.setenv("PATH", str(other.parent))
+    command = load_settings(BOTH).command("get_access_token")
+    assert command.startswith(f"{sys.executable} ")

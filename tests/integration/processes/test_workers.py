@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.compute_site import MODEL
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, eventually_so
 from tests.support.gateway_processes import WORKERS, Processes, write_catalog
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
@@ -57,9 +57,11 @@ class Stream:
 
 async def settled(processes: Processes) -> None:
     """Wait until every part answers again."""
-    async with asyncio.timeout(60):
-        while (await processes.ready()).body["status"] != "ok":  # noqa: ASYNC110 - it is another process
-            await asyncio.sleep(0.1)
+
+    async def ready() -> bool:
+        return (await processes.ready()).body["status"] == "ok"
+
+    await eventually_so(ready, seconds=60, every_s=0.1)
 
 
 async def test_requests_are_answered(processes: Processes) -> None:
@@ -133,9 +135,11 @@ async def test_without_a_controller_all_but_changes_goes_on(processes: Processes
 
 async def offered(processes: Processes, model: str) -> None:
     """Wait until every web process has taken up a new model."""
-    async with asyncio.timeout(60):
-        while 404 in {(await processes.ask(model)).status for _ in range(8)}:  # noqa: ASYNC110 - likewise
-            await asyncio.sleep(0.1)
+
+    async def by_all() -> bool:
+        return 404 not in {(await processes.ask(model)).status for _ in range(8)}
+
+    await eventually_so(by_all, seconds=60, every_s=0.1)
 
 
 async def test_postgresql_may_be_restarted_under_load(processes: Processes) -> None:

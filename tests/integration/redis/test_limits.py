@@ -149,7 +149,8 @@ async def test_a_redis_that_lost_the_scripts_gets_them_again(redis_database: str
                 admission.use(Usage(input_tokens=10))
                 async with RedisClient.from_url(redis_database) as client:
                     await client.script_flush()
-        [_, tokens, *_] = await limits.standing(ALICE)
+        async with limits.admitted(ALICE, MODEL, request_id="r3") as admission:
+            [_, tokens, *_] = admission.standings
         assert 980 <= tokens.remaining < 1000
 
 

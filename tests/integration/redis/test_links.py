@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from redis.asyncio import Redis as RedisClient
 
 from resource_server.config import Settings
 from resource_server.container import open_gateway
+from tests.conftest import gateway_settings
 
 FUNCTIONS = ("run_request", "site_status")
 #: One cluster, which nobody asks for anything.
@@ -32,16 +32,7 @@ def settings(folder: Path, redis_url: str) -> Settings:
     for name, values in CATALOG.items():
         (folder / name).parent.mkdir()
         (folder / name).write_text(json.dumps(values))
-    client = folder / "client.json"
-    client.write_text(json.dumps({"client_id": "client", "client_secret": "secret"}))
-    return Settings(
-        state_dir=folder,
-        secret_key=SecretStr("k" * 40),
-        globus_client_file=client,
-        globus_clients_dir=folder,
-        catalog_dir=folder,
-        redis_url=SecretStr(redis_url),
-    )
+    return gateway_settings(folder, redis_url=redis_url)
 
 
 @pytest.mark.usefixtures("database")

@@ -62,7 +62,6 @@ async def test_an_engine_s_error_keeps_status_and_body(service, status):
         ("{}", 400, "invalid_request", "model"),
         ('{"model": "absent"}', 404, "model_not_found", "model"),
         ('{"model": "private/chat"}', 404, "model_not_found", "model"),
-        ('{"model": "open/chat", "stream": true}', 400, "streaming_not_supported", "stream"),
         ('{"model": "open/chat", "priority": 1}', 400, "reserved_field", "priority"),
         ('{"model": "open/chat", "api_port": 1}', 400, "reserved_field", "api_port"),
     ],

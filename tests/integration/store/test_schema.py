@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from pytest_django import DjangoDbBlocker
@@ -67,6 +68,11 @@ async def test_four_processes_may_migrate_at_once(url: str | None, tmp_path: Pat
     applied = [text.count("Applying store.") for text in said]
     assert sorted(applied)[:3] == [0, 0, 0]
     assert sum(applied) > 0
+
+
+@pytest.mark.usefixtures("database")
+def test_the_migrations_make_the_tables_that_the_code_describes() -> None:
+    call_command("makemigrations", check_changes=True, dry_run=True, verbosity=0)
 
 
 @pytest.mark.usefixtures("empty")

@@ -90,6 +90,16 @@ async def test_a_trace_that_is_none_is_not_named(gateway, traceparent):
         assert "trace_id" not in gateway.line()
 
 
+async def test_a_trace_that_no_header_can_carry_goes_no_further(gateway):
+    body = {"model": "open/chat", "messages": []}
+    headers = ALICE | {"traceparent": "00-\x85", "tracestate": "a=b"}
+    async with gateway.client.post(CHAT, json=body, headers=headers):
+        pass
+    [asked] = gateway.backend.asked
+    assert "traceparent" not in asked.headers
+    assert asked.headers["tracestate"] == "a=b"
+
+
 async def test_names_that_are_none_are_not_in_it(gateway):
     url = "/resource_server/my-password/x/v1/chat/completions"
     body = {"model": "a secret prompt", "messages": []}

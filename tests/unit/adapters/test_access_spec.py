@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from resource_server.adapters.catalog_spec import AccessSpec
+from resource_server.adapters.catalog_access import AccessSpec
 from resource_server.domain.catalog import AccessRule, Counting, LoginPolicy
 
 GROUP = "94090000-0000-4000-8000-000000000003"

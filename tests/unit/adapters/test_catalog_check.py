@@ -54,6 +54,24 @@ def test_a_gateway_that_starts_says_which_clusters_it_cannot_reach(catalog):
     assert "polaris.json" in entry["reason"]
 
 
+def test_the_files_of_a_direct_target_are_looked_for_with_the_clients(catalog, capsys, monkeypatch):
+    monkeypatch.delenv("HOTNODE_GLOBUS_CLIENTS_DIR", raising=False)
+    key = catalog / "key"
+    target = {"url": "https://engine.example.org/v1", "api_key_file": str(key)}
+    site = {"cluster": "local", "frameworks": {"vllm": {"direct": target}}}
+    (catalog / "sites" / "only.yaml").write_text(yaml.safe_dump(site))
+    assert main(["check-catalog", str(catalog)]) == 0
+    clients = ("--clients-dir", str(catalog))
+    assert said_of(catalog, capsys, *clients)[-1].startswith(
+        "cluster local, framework vllm: direct: key: No such file"
+    )
+    with capture_logs() as logs:
+        catalog_check.log_unusable_clients(catalog, catalog)
+    assert [entry["event"] for entry in logs] == ["direct_target_unusable"]
+    key.write_text("k")
+    assert main(["check-catalog", str(catalog), *clients]) == 0
+
+
 def test_a_secret_that_everybody_may_read_is_pointed_out(tmp_path):
     open_, closed = tmp_path / "open", tmp_path / "closed"
     for file, mode in {open_: 0o644, closed: 0o640}.items():
@@ -65,3 +83,84 @@ def test_a_secret_that_everybody_may_read_is_pointed_out(tmp_path):
         ("secret_file_open_to_others", str(open_))
     ]
     assert stat.S_IMODE(open_.stat().st_mode) == 0o644
+
+
+def said_of(catalog: Path, capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
+    """Return what is said of a catalog with mistakes, a line each, with paths below it."""
+    assert main(["check-catalog", str(catalog), *more]) == 2
+    return capsys.readouterr().err.replace(f"{catalog}/", "").splitlines()
+
+
+SITE = """\
+cluster: Big Machine
+frameworks: {vllm: {}}
+transports: [pigeon]
+request_timeout_s: lots
+globus_compute:
+  client: polaris
+  client: aurora
+  endpoint_id: 1234
+  functions_file: away.json
+"""
+MODEL = """\
+id: a/b c
+deployments:
+- {cluster: local, framework: vllm}
+- {cluster: local, framework: sglang}
+- elsewhere
+routes: []
+context_length: many
+aliases: {a/b: , quick: {parameters: {cache_salt: 1}}}
+access: {domains: example.org, groups: staff}
+"""
+#: How each line begins.
+SAID = """\
+sites/two.yaml:7: client: stands here twice
+sites/two.yaml:1: cluster: must be 1 to 64 small letters, digits, '_' and '-', and begin with
+sites/two.yaml:3: transports.0: must be 'relay', 'task' or 'direct'
+sites/two.yaml:4: request_timeout_s: must be a number
+sites/two.yaml:8: globus_compute.endpoint_id: must be an id such as 01234567-
+sites/two.yaml:9: globus_compute.functions_file: sites/away.json is no lock file of
+models/two.yaml:1: id: must be 1 to 255 letters, digits,
+models/two.yaml:4: deployments.1: no site offers the framework 'sglang' on a cluster 'local'
+models/two.yaml:5: deployments.2: must be fields with values of their own
+models/two.yaml:6: routes: must not be empty
+models/two.yaml:7: context_length: must be a whole number
+models/two.yaml:8: aliases.a/b: 'a/b' also stands in models/only.yaml
+models/two.yaml:8: aliases.quick.parameters.cache_salt: this field is reserved where the model
+models/two.yaml:9: access.domains: must be a list
+models/two.yaml:9: access.groups: must be a list
+projects/one.yaml:1: access: who is in the project? Name groups or domains
+projects/one.yaml:2: models: no file describes a model 'a/z'
+limits.yaml:1: default.max_body_bytes: must be less than or equal to 268435456
+limits.yaml:1: default.models.a/z: no file describes a model 'a/z'
+limits.yaml:2: models.a/z: no file describes a model 'a/z'
+limits.yaml:2: models.a/z.concurrent_requests: must be a whole number
+cluster Big Machine: cannot read clients/aurora.json:
+cluster local: cannot read clients/polaris.json:
+"""
+
+
+def test_every_mistake_in_every_file_is_named_in_one_run(catalog, capsys):
+    (catalog / "sites" / "two.yaml").write_text(SITE)
+    (catalog / "models" / "two.yaml").write_text(MODEL)
+    (catalog / "projects").mkdir()
+    (catalog / "projects" / "one.yaml").write_text("project: one\nmodels: [a/z, a/b]\n")
+    (catalog / "limits.yaml").write_text(
+        "default: {max_body_bytes: 1000000000, models: {a/z: {}, a/b: {}}}\n"
+        "models: {a/z: {concurrent_requests: 1.5}}\n"
+    )
+    said = said_of(catalog, capsys, "--clients-dir", str(catalog / "clients"))
+    starts = sorted(SAID.splitlines())
+    assert [line[: len(start)] for line, start in zip(sorted(said), starts, strict=True)] == starts
+
+
+def test_names_in_a_file_that_cannot_be_read_are_not_called_unknown(catalog, capsys):
+    for folder in ("sites", "models"):
+        (catalog / folder / "two.yaml").write_text("id: [\n")
+    (catalog / "models" / "three.yaml").write_text(
+        "id: a/c\ndeployments: [{cluster: other, framework: vllm}]\n"
+    )
+    (catalog / "limits.yaml").write_text("models: {a/z: {}}\n")
+    said = said_of(catalog, capsys)
+    assert [line.partition(" ")[0] for line in said] == ["sites/two.yaml:2:", "models/two.yaml:2:"]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
 from resource_server.adapters import catalog_files
+from resource_server.adapters.catalog_spec import SiteSpec
 from resource_server.domain.errors import CatalogInvalid
 
 ID = "7b5a0c0e-0000-4000-8000-00000000000"
@@ -60,7 +62,7 @@ def test_files_without_mistakes_are_read(catalog):
         (
             "sites/local.yaml",
             SITE.replace(f"{ID}1", "nonsense"),
-            "sites/local.yaml:6: globus_compute.endpoint_id: must be a valid UUID",
+            "sites/local.yaml:6: globus_compute.endpoint_id: must be an id such as",
         ),
         (
             "sites/local.yaml",
@@ -182,7 +184,7 @@ SECOND = MODEL.replace("tiny-chat", "other")
         (
             "models/b.yaml",
             SECOND + "aliases: {hotnode/other: {}}\n",
-            "models/b.yaml:1: document: an alias is the model's own id",
+            "models/b.yaml:5: aliases: an alias is the model's own id",
         ),
         (
             "models/b.yaml",
@@ -197,7 +199,7 @@ SECOND = MODEL.replace("tiny-chat", "other")
         (
             "projects/one.yaml",
             "project: OPEN-30-1\n",
-            "projects/one.yaml:1: document: access: who is in the project?",
+            "projects/one.yaml:1: access: who is in the project?",
         ),
         (
             "projects/one.yaml",
@@ -207,7 +209,7 @@ SECOND = MODEL.replace("tiny-chat", "other")
         (
             "projects/one.yaml",
             PROJECT.replace("OPEN-30-1", "a/b"),
-            "projects/one.yaml:1: project: String should match",
+            "projects/one.yaml:1: project: must be 1 to 64 letters, digits",
         ),
     ],
 )
@@ -238,3 +240,26 @@ def test_an_alias_may_set_what_only_other_places_reserve(catalog):
     write(catalog, "sites/local.yaml", SITE.replace("  vllm: {}\n", two))
     write(catalog, "models/tiny.yaml", MODEL + "aliases: {quick: {parameters: {priority: 1}}}\n")
     assert catalog_files.read(catalog).models
+
+
+def test_a_site_s_relay_key_is_read(catalog):
+    key = base64.b64encode(bytes(range(32))).decode()
+    write(catalog, "sites/local.yaml", f"{SITE}relay:\n  public_key: {key}\n")
+    [site] = catalog_files.read(catalog).sites
+    assert site.to_domain().relay_key == key
+    assert SiteSpec.model_validate(site.to_row()) == site
+
+
+def test_a_site_without_relays_has_no_key(catalog):
+    [site] = catalog_files.read(catalog).sites
+    assert site.to_domain().relay_key == ""
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["x", "", "ä" * 44, base64.b64encode(b"x" * 31).decode(), base64.b64encode(b"x" * 33).decode()],
+)
+def test_a_relay_key_that_is_none_is_a_mistake(catalog, key):
+    write(catalog, "sites/local.yaml", f'{SITE}relay:\n  public_key: "{key}"\n')
+    [problem] = problems(catalog)
+    assert problem.startswith("sites/local.yaml:11: relay.public_key: is no Ed25519 key")

@@ -11,6 +11,7 @@ from resource_server.adapters import limits_file
 from resource_server.adapters.limits_file import LimitsFile
 from resource_server.domain.errors import CatalogInvalid
 from resource_server.domain.limit_rules import Allowance, LimitRules
+from resource_server.domain.limits import NO_SIZES, BodySizes
 from resource_server.services.limit_rules import LiveLimitRules
 from tests.support.doubles import person
 from tests.support.eventually import eventually
@@ -23,6 +24,8 @@ default:
 groups:
   {STAFF.upper()}:
     requests_per_minute: 100
+    max_body_bytes: 40000000
+    max_upload_bytes: 90000000
 models:
   big/model:
     concurrent_requests: 2
@@ -62,7 +65,10 @@ async def test_the_file_says_more_than_the_settings(tmp_path):
         "concurrent person": 3,
         "concurrent model": 2,
     }
-    assert amounts(rules, person("bob@example.org", STAFF))["requests person"] == 100
+    bob = person("bob@example.org", STAFF)
+    assert amounts(rules, bob)["requests person"] == 100
+    assert rules.body_sizes_of(bob) == BodySizes(body=40_000_000, upload=90_000_000)
+    assert rules.body_sizes_of(person("eve@example.org")) == NO_SIZES
     assert amounts(rules, person("alice@example.org")) == {
         "requests person": 600,
         "concurrent person": 3,
@@ -85,9 +91,22 @@ async def test_without_a_file_the_settings_count(tmp_path):
         ("default:\n  requests_per_minute: -1\n", "2: default.requests_per_minute: must be"),
         ("default:\n  requests_per_minute: 2.5\n", "2: default.requests_per_minute: must be"),
         ("default:\n  requests_per_minute: yes\n", "2: default.requests_per_minute: must be"),
+        ("default:\n  max_body_bytes: 0\n", "2: default.max_body_bytes: must be greater than 0"),
+        (
+            "default:\n  max_body_bytes: 40 MB\n",
+            "2: default.max_body_bytes: must be a whole number",
+        ),
+        (
+            "default:\n  max_upload_bytes: 268435457\n",
+            "2: default.max_upload_bytes: must be less than or equal to 268435456",
+        ),
+        (
+            "models:\n  m: {max_body_bytes: 1}\n",
+            "2: models.m.max_body_bytes: unknown field",
+        ),
         ("groups:\n  staff: {}\n", "2: groups.staff"),
         ("people:\n  A@b.c: {}\n  a@B.c: {}\n", "1: people: a name stands here twice"),
-        ("models: {m: {}}\ndefault:\n  models: {m: {}}\n", "1: document: models: 'm' also stands"),
+        ("models: {m: {}}\ndefault:\n  models: {m: {}}\n", "1: models: 'm' also stands in default"),
         ("- a\n", "1: the file is not a mapping"),
     ],
 )
@@ -103,12 +122,10 @@ async def test_a_mistake_is_named_with_its_line(tmp_path, text, problem):
 def test_a_model_that_nobody_describes_is_a_mistake(tmp_path):
     write(tmp_path, TEXT)
     limits_file.check(tmp_path)
-    limits_file.check(tmp_path, models={"big/model"})
-    with pytest.raises(CatalogInvalid) as invalid:
-        limits_file.check(tmp_path, models={"other"})
-    first, second = invalid.value.problems
-    assert first.endswith("limits.yaml:8: models.big/model: no file describes a model 'big/model'")
-    assert "limits.yaml:14: people.alice@example.org.models.big/model: no file" in second
+    assert limits_file.problems(tmp_path, models={"big/model"}) == ()
+    first, second = limits_file.problems(tmp_path, models={"other"})
+    assert first.endswith("limits.yaml:10: models.big/model: no file describes a model 'big/model'")
+    assert "limits.yaml:16: people.alice@example.org.models.big/model: no file" in second
 
 
 CATALOG = {
@@ -134,7 +151,7 @@ def test_the_command_that_checks_the_catalog_checks_the_limits(tmp_path, capsys)
     assert main(["check-catalog", str(tmp_path)]) == 0
     write(tmp_path, TEXT.replace("big/model", "bug/model"))
     assert main(["check-catalog", str(tmp_path)]) == 2
-    assert "limits.yaml:8: models.bug/model: no file describes" in capsys.readouterr().err
+    assert "limits.yaml:10: models.bug/model: no file describes" in capsys.readouterr().err
 
 
 async def test_the_example_in_the_docs_is_right(tmp_path):
@@ -146,7 +163,7 @@ async def test_the_example_in_the_docs_is_right(tmp_path):
 
 
 def test_there_need_not_be_a_file(tmp_path):
-    limits_file.check(tmp_path, models=())
+    assert limits_file.problems(tmp_path, models=()) == ()
 
 
 def requests_of(rules: LiveLimitRules) -> int:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from resource_server.adapters.usage_reader import read_usage
+from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.domain.inference import Hops, InferenceAnswer, Usage
 
 
@@ -106,3 +106,22 @@ def test_an_answer_that_does_not_say_costs_nobody_knows_what(body, content_type)
 
 def test_a_count_below_zero_is_no_usage():
     assert read_usage(answer(b'{"usage": {"prompt_tokens": -5}}')) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}',
+        b'{"type":"response.completed","response":{"usage":{"input_tokens":3,"output_tokens":4}}}',
+        b'{"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":4}}}',
+    ],
+)
+def test_events_say_it_where_their_dialect_has_it(data):
+    assert read_event_usage(data) == Usage(input_tokens=3, output_tokens=4)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[DONE]", b"[]", b'{"usage":null}', b'{"response":3}', b'{"response":{}}']
+)
+def test_events_that_do_not_say(data):
+    assert read_event_usage(data) is None

@@ -153,6 +153,13 @@ def log():
         yield events
 
 
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cut a request short, as a server that stops does; it hears of it."""
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.fixture
 def handler(log):
     return LeanHandler(bodies=Bodies(max_bytes=10), error_response=error_response)
@@ -162,9 +169,7 @@ async def test_a_server_that_stops_cancels_the_request(one_view, handler, log):
     server = ServerSide()
     task = server.serve(handler)
     await one_view.entered.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await stop(task)
     assert server.status == 503
     headers = dict(server.sent[0]["headers"])
     assert headers[b"x-should-retry"] == b"false"
@@ -189,9 +194,7 @@ async def test_a_server_that_stops_adds_nothing_to_an_answer_that_has_begun(one_
     server = ClientDoesNotRead()
     task = server.serve(handler)
     await server.sending.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await stop(task)
     assert [message["status"] for message in server.sent] == [200]
     assert log[0]["status"] == 503
 
@@ -200,9 +203,7 @@ async def test_a_server_that_stops_while_a_body_arrives_says_so(one_view, handle
     server = BodyDoesNotCome()
     task = server.serve(handler)
     await server.reading.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await stop(task)
     assert server.status == 503
 
 
@@ -238,9 +239,7 @@ async def test_a_server_that_stops_is_heard_although_the_client_left(one_view, h
     await server.watched.wait()
     server.left.set()
     await asyncio.sleep(0)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
+    await stop(task)
 
 
 async def test_nothing_watches_a_request_that_is_over(one_view, log):
@@ -271,7 +270,8 @@ async def test_a_long_body_is_kept_on_the_disk_and_read_from_its_beginning(log):
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
     exchange = Exchange(server.scope, receive, server.send, stall_timeout_s=1, log=get_logger())
-    async with Bodies(max_bytes=10**7).read(exchange) as file:
+    with Bodies(max_bytes=10**7).incoming(exchange) as body:
+        file = await body.read()
         assert isinstance(file.name, int)  # a file without a name on the disk
         assert file.read() == bytes(MEMORY_BYTES) + b"end"
 

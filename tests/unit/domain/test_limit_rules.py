@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from resource_server.domain.limit_rules import Allowance, LimitRules, ModelAllowance
-from resource_server.domain.limits import Limit, Measure, Scope
+from resource_server.domain.limits import NO_SIZES, BodySizes, Limit, Measure, Scope
 from tests.support.doubles import person
 
 ALICE = replace(person("alice@example.org", "students", "staff"), credential="c0ffee")
@@ -137,3 +137,41 @@ def test_what_names_the_model_counts_before_what_does_not():
 def test_a_person_without_a_key_has_no_limit_per_key():
     rules = LimitRules(defaults=(Allowance(requests_per_minute_per_key=2),))
     assert amounts(rules, person("eve@example.org")) == {}
+
+
+STUDENT, BOTH = (
+    person("bob@example.org", "students"),
+    person("eve@example.org", "students", "staff"),
+)
+
+
+@pytest.mark.parametrize(
+    ("who", "sizes"),
+    [
+        (person("zoe@example.org"), BodySizes(body=50)),
+        (STUDENT, BodySizes(body=10, upload=900)),
+        (BOTH, BodySizes(body=70, upload=900)),
+        (ALICE, BodySizes(body=20, upload=900)),
+    ],
+    ids=["in no group", "in a group that may less", "in two groups", "with a rule of their own"],
+)
+def test_how_large_a_request_may_be_is_chosen_as_the_limits_are(who, sizes):
+    rules = LimitRules(
+        defaults=(Allowance(max_body_bytes=50),),
+        groups={
+            "students": Allowance(max_body_bytes=10, max_upload_bytes=900),
+            "staff": Allowance(max_body_bytes=70),
+            "others": Allowance(max_body_bytes=1000, max_upload_bytes=1000),
+        },
+        people={"alice@example.org": Allowance(max_body_bytes=20)},
+    )
+    assert [rules.body_sizes_of(who), rules.body_sizes_of(who)] == [sizes, sizes]
+    assert rules.limits_of(who, "a/b") == ()
+
+
+def test_without_a_rule_about_sizes_the_settings_count():
+    rules = LimitRules(
+        defaults=(Allowance(requests_per_minute=5),),
+        people={"alice@example.org": Allowance(concurrent_requests=2)},
+    )
+    assert rules.body_sizes_of(ALICE) == NO_SIZES == BodySizes(body=None, upload=None)

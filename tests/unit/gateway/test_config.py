@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from resource_server.__main__ import main
 from resource_server.config import Settings, read_client
-from resource_server.container import service_rule
+from resource_server.container.tokens import service_rule
 from resource_server.domain.catalog import AccessRule, Counting, LoginPolicy
 
 ROOT = Path(__file__).parents[3]
@@ -112,7 +112,9 @@ def test_without_settings_everybody_with_a_login_may_come_in(values):
     assert service_rule(Settings(**values)).is_open
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"client_id": "x"}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"client_id": "x"}', '{"client_id": "x", "client_secret": ""}']
+)
 def test_a_file_that_holds_no_client_is_named(tmp_path, content):
     file = tmp_path / "client.json"
     file.write_text(content)
@@ -169,8 +171,17 @@ def test_a_wrong_value_is_explained_in_our_words(capsys, monkeypatch):
     monkeypatch.setenv("HOTNODE_PORT", "many")
     assert main(["migrate"]) == 2
     said = capsys.readouterr().err
-    assert "HOTNODE_PORT: must be a valid integer" in said
+    assert "HOTNODE_PORT: must be a whole number" in said
     assert "SECRET_KEY" not in said
+
+
+@pytest.mark.parametrize(("option", "wrong"), [("--port", "99999"), ("--workers", "0")])
+def test_a_wrong_option_is_called_by_its_name(capsys, monkeypatch, option, wrong):
+    monkeypatch.setenv("HOTNODE_SECRET_KEY", "k" * 40)
+    assert main(["serve", option, wrong]) == 2
+    said = capsys.readouterr().err
+    assert f"{option}: must be " in said
+    assert f"HOTNODE_{option.removeprefix('--').upper()}" not in said
 
 
 def test_a_collector_s_headers_are_read_and_do_not_show_themselves(values, tmp_path):

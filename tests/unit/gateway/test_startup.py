@@ -73,6 +73,7 @@ def test_settings_of_the_helper_and_of_a_site_may_stand_beside_ours():
         (Role.WEB, {}, ["HOTNODE_DATABASE_URL", "HOTNODE_REDIS_URL"]),
         (Role.WEB, {"database_url": "postgresql://h/d"}, ["HOTNODE_REDIS_URL"]),
         (Role.CONTROLLER, {}, ["HOTNODE_DATABASE_URL"]),
+        (Role.HUB, {"relay_port": 8100}, ["HOTNODE_DATABASE_URL"]),
     ],
 )
 def test_a_role_that_lacks_what_it_shares_is_refused(tmp_path, role, given, named):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from resource_server.adapters.usage_reader import read_usage
+from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.api.json_body import JsonBody
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog, Cluster, Modality
@@ -16,7 +16,8 @@ from resource_server.domain.inference import Hops, InferenceAnswer, InferenceReq
 from resource_server.domain.limits import Measure, Standing
 from resource_server.domain.routing import Base
 from resource_server.ports import RequestBody
-from resource_server.services.completions import CompletionRequest, Completions
+from resource_server.services.completions import CompletionRequest, Completions, UsageReaders
+from resource_server.services.sessions import CacheSalts
 from tests.support.catalogs import cluster, members, model
 from tests.support.doubles import person
 
@@ -137,7 +138,8 @@ def completions(backend, *catalog, limits=None) -> Completions:
         backend,
         limits=limits or LimitsThatAdmit(),
         images=ImagesThatMark(),
-        read_usage=read_usage,
+        usage=UsageReaders(answer=read_usage, event=read_event_usage),
+        salts=CacheSalts(b"k" * 32),
     )
 
 
@@ -181,7 +183,6 @@ def asking(body: bytes, **change: object) -> CompletionRequest:
         (replace(REQUEST, base=Base(cluster="x", framework="vllm")), errors.ClusterNotFound, None),
         (asking(b'{"model": "x"}'), errors.ModelNotFound, "model"),
         (replace(REQUEST, route="embeddings"), errors.RouteNotServed, "model"),
-        (asking(b'{"model": "a/b", "stream": true}'), errors.StreamingUnsupported, "stream"),
         (asking(b'{"model": "a/b", "cache_salt": 1}'), errors.ReservedField, "cache_salt"),
         (asking(b'{"model": "a/b", "priority": 1}'), errors.ReservedField, "priority"),
     ],

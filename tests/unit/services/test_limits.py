@@ -10,7 +10,7 @@ from typing_extensions import override
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.domain import errors
 from resource_server.domain.inference import Usage
-from resource_server.domain.limit_rules import Allowance, LimitRules, ModelAllowance
+from resource_server.domain.limit_rules import Allowance, LimitRules
 from resource_server.domain.limits import Claim, Measure, Scope, Standing, Verdict
 from resource_server.services.limits import Limits
 from tests.support.catalogs import model
@@ -221,7 +221,8 @@ async def test_a_request_that_outlives_its_caller_keeps_its_place_and_is_charged
         admission.end()
         admission.end()
     assert store.settled == [("r1", 80)]
-    assert [standing.remaining for standing in await kept.standing(ALICE)] == [20, 1]
+    async with kept.admitted(ALICE, MODEL, request_id="r3") as admission:
+        assert [standing.remaining for standing in admission.standings] == [20, 0]
 
 
 async def test_what_was_over_before_its_caller_left_is_over_once(store):
@@ -269,6 +270,20 @@ async def test_a_place_is_not_kept_for_ever(store):
     assert store.settled == [("r2", 0), ("r1", 0)]
 
 
+async def test_a_stream_that_lives_keeps_its_place(store):
+    rules = LimitRules(defaults=(Allowance(concurrent_requests=1),))
+    async with (
+        Limits(store, lambda: rules, renew_every_s=0.001, longest_s=0) as kept,
+        kept.admitted(ALICE, MODEL, request_id="r1"),
+    ):
+        for _ in range(3):
+            store.now += 20
+            store.renewed.clear()
+            await store.renewed.wait()
+        with pytest.raises(errors.RateLimited):
+            await ask(kept, "r2")
+
+
 async def test_what_the_gateway_s_end_finds_running_is_still_charged():
     store = StoreThatIsSlow()
     store.let.set()
@@ -277,19 +292,6 @@ async def test_what_the_gateway_s_end_finds_running_is_still_charged():
         admission.use(USAGE)
         admission.end()
     assert store.settled == [("r1", 80)]
-
-
-async def test_the_standing_shows_what_binds_the_person_and_takes_nothing(store):
-    kept = limits(
-        store,
-        requests_per_minute=5,
-        models={"a/b": ModelAllowance(requests_per_minute=1)},
-    )
-    await ask(kept, "r1")
-    for _ in range(2):
-        [standing] = await kept.standing(ALICE)
-        assert (standing.limit, standing.remaining) == (5, 4)
-    assert await limits(store).standing(ALICE) == ()
 
 
 async def test_who_has_not_asked_for_long_is_forgotten(store):

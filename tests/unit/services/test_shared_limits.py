@@ -125,16 +125,20 @@ async def test_what_was_used_is_charged_here_while_too_many_ask_the_shared_store
     await store.renew([claim("r1", PLACE)])
 
 
-async def test_a_request_without_a_place_that_used_nothing_leaves_nothing_behind(store, shared):
+async def test_a_request_without_a_place_that_used_nothing_leaves_nothing_behind(
+    store, shared, own
+):
     """Nobody settles such a claim, so nothing may wait for that."""
+    placeless, placed = claim("placeless", REQUESTS, TOKENS), claim("placed", PLACE)
     shared.away = True
-    for number in range(50):
-        assert (await store.take(claim(f"r{number}", REQUESTS, TOKENS))).granted
-    assert store.leases == 0
-    await store.take(claim("with a place", PLACE))
-    assert store.leases == 1
-    await store.settle(claim("with a place", PLACE), tokens=0)
-    assert store.leases == 0
+    assert (await store.take(placeless)).granted
+    assert (await store.take(placed)).granted
+    shared.away = False
+    await store.renew([placeless, placed])
+    assert (shared.renewed, own.renewed) == (["placeless"], ["placed"])
+    await store.settle(placed, tokens=0)
+    await store.renew([placed])
+    assert (shared.renewed, own.renewed) == (["placeless", "placed"], ["placed"])
 
 
 async def test_tokens_are_charged_where_all_see_it_as_soon_as_that_answers(store, shared, own):

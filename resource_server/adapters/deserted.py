@@ -14,6 +14,9 @@ class Deserted:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """See one call through."""
         # Its log lines must not look like those of the request that was left.

@@ -1,0 +1,139 @@
+"""What the catalog's files say of each other: names that are taken, places that nobody offers.
+
+It looks at what is written and not at what is valid, so that a file with another mistake is
+looked at too, and is not missed by those that name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from resource_server.adapters.yaml_document import YamlDocument
+from resource_server.domain.inference import RESERVED_EVERYWHERE
+
+_Place: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The documents of one kind; not `complete` if there is a file that nothing can be read of."""
+
+    documents: tuple[YamlDocument, ...] = ()
+    complete: bool = True
+
+    def names(self, field: str) -> frozenset[str] | None:
+        """Return what all documents say in one field; None if a file may say more."""
+        found = (document.values.get(field) for document in self.documents)
+        return frozenset(_texts(found)) if self.complete else None
+
+
+def problems(sites: Written, models: Written, projects: Written) -> Iterator[str]:
+    """Yield every mistake that shows when all documents are looked at together."""
+    yield from _repeated(sites, "cluster")
+    yield from _repeated(models, "id")
+    yield from _repeated(projects, "project")
+    yield from _taken_aliases(models)
+    if sites.complete and sites.documents:
+        yield from _unknown_places(sites, models)
+    yield from _reserved_parameters(sites, models)
+    if (known := models.names("id")) is not None:
+        yield from _unknown_models(projects, known)
+
+
+def clients(sites: Written) -> dict[str, str]:
+    """Return the name of each cluster's Globus client."""
+    found = {}
+    for document in sites.documents:
+        cluster = document.values.get("cluster")
+        client = _fields(document.values.get("globus_compute")).get("client")
+        if isinstance(cluster, str) and isinstance(client, str):
+            found[cluster] = client
+    return found
+
+
+def _repeated(written: Written, field: str) -> Iterator[str]:
+    first: dict[str, Path] = {}
+    for document in written.documents:
+        for name in _texts([document.values.get(field)]):
+            if name in first:
+                yield document.problem((field,), f"'{name}' is also described in {first[name]}")
+            first.setdefault(name, document.path)
+
+
+def _taken_aliases(models: Written) -> Iterator[str]:
+    """Yield each alias that is another model's id or alias: nobody could tell which is meant."""
+    owner = {
+        name: document.path
+        for document in models.documents
+        for name in _texts([document.values.get("id")])
+    }
+    for document in models.documents:
+        for alias in _texts(_fields(document.values.get("aliases"))):
+            first = owner.setdefault(alias, document.path)
+            if first != document.path:
+                yield document.problem(("aliases", alias), f"'{alias}' also stands in {first}")
+
+
+def _unknown_places(sites: Written, models: Written) -> Iterator[str]:
+    known = {place for document in sites.documents for place in _frameworks(document)}
+    for document in models.documents:
+        for index, (cluster, framework) in _deployments(document):
+            if (cluster, framework) not in known:
+                yield document.problem(
+                    ("deployments", index),
+                    f"no site offers the framework '{framework}' on a cluster '{cluster}'",
+                )
+
+
+def _reserved_parameters(sites: Written, models: Written) -> Iterator[str]:
+    """Yield each parameter of an alias that a place of its model, or every one, reserves."""
+    reserved = {
+        place: frozenset(_texts(_items(framework.get("reserved_fields"))))
+        for document in sites.documents
+        for place, framework in _frameworks(document).items()
+    }
+    for document in models.documents:
+        places = (reserved.get(place, frozenset()) for _, place in _deployments(document))
+        fields = RESERVED_EVERYWHERE.union(*places)
+        for alias, spec in _fields(document.values.get("aliases")).items():
+            for name in sorted(fields & _fields(_fields(spec).get("parameters")).keys()):
+                yield document.problem(
+                    ("aliases", alias, "parameters", name),
+                    "this field is reserved where the model is served, so no alias may set it",
+                )
+
+
+def _unknown_models(projects: Written, known: frozenset[str]) -> Iterator[str]:
+    for document in projects.documents:
+        for name in sorted(set(_texts(_items(document.values.get("models")))) - known):
+            yield document.problem(("models",), f"no file describes a model '{name}'")
+
+
+def _frameworks(document: YamlDocument) -> dict[_Place, Mapping[str, Any]]:
+    """Return what a site says of each place that it offers."""
+    frameworks = _fields(document.values.get("frameworks"))
+    cluster = document.values.get("cluster")
+    return {(str(cluster), name): _fields(spec) for name, spec in frameworks.items()}
+
+
+def _deployments(document: YamlDocument) -> Iterator[tuple[int, _Place]]:
+    """Yield each place of a model, and which one it is in the list."""
+    for index, item in enumerate(_items(document.values.get("deployments"))):
+        cluster, framework = _fields(item).get("cluster"), _fields(item).get("framework")
+        if isinstance(cluster, str) and isinstance(framework, str):
+            yield index, (cluster, framework)
+
+
+def _fields(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _items(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else ()
+
+
+def _texts(values: Iterable[object]) -> Iterator[str]:
+    return (value for value in values if isinstance(value, str))

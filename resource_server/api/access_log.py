@@ -1,0 +1,89 @@
+"""What a request to an engine adds to its line in the log: places and times, never a prompt."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
+from resource_server.domain.catalog import Catalog
+from resource_server.domain.inference import Hops
+from resource_server.domain.routing import Base, Destination
+from resource_server.services.completions import Completion, OpenCompletion
+
+#: What the log says of an answer with which an engine refused a request.
+ENGINE_ERROR = "engine_error"
+
+
+def note_question(request: GatewayRequest, base: Base, model: str) -> None:
+    """Note what is asked for, as far as the catalog knows it: anything may stand there."""
+    catalog = gateway_of(request).catalog.current()
+    fields = request.log_fields
+    _note_places(fields, catalog, base)
+    found = catalog.named(model)
+    if found is not None:
+        fields["model"] = found.model.id
+        if found.alias is not None:
+            fields["alias"] = found.alias.name
+
+
+def _note_places(fields: dict[str, object], catalog: Catalog, base: Base) -> None:
+    cluster = catalog.clusters.get(base.cluster or "")
+    if cluster is not None:
+        fields["cluster"] = cluster.name
+        if framework := cluster.frameworks.get(base.framework or ""):
+            fields["framework"] = framework.name
+    if project := catalog.projects.get(base.project or ""):
+        fields["project"] = project.name
+
+
+def note_answer(request: GatewayRequest, completion: Completion, *, gateway_s: float) -> None:
+    """Note where the answer came from, what became of it, and where the time went."""
+    answer, fields = completion.answer, request.log_fields
+    _note_place(fields, completion.destination, answer.transport)
+    _note_times(fields, answer.hops, gateway_s)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        fields["error_code"] = ENGINE_ERROR
+    if answer.task_id:
+        fields["globus_task_id"] = answer.task_id
+    if completion.usage is not None:
+        fields |= completion.usage.numbers()
+
+
+def note_stream(request: GatewayRequest, stream: OpenCompletion) -> None:
+    """Note where a stream comes from, when it has its head."""
+    fields, head = request.log_fields, stream.head
+    fields["stream"] = True
+    _note_place(fields, stream.destination, head.transport)
+    if head.task_id:
+        fields["globus_task_id"] = head.task_id
+
+
+def note_first_event(request: GatewayRequest) -> None:
+    """Note how long the caller has waited for the first event."""
+    request.log_fields["ttft_ms"] = _ms(elapsed_s(request))
+
+
+def note_stream_end(request: GatewayRequest, stream: OpenCompletion) -> None:
+    """Note what a stream cost, whether or not it came to its end, and where the time went."""
+    hops = stream.hops
+    _note_times(request.log_fields, hops, hops.beside(elapsed_s(request)))
+    if (usage := stream.usage) is not None:
+        request.log_fields |= usage.numbers()
+
+
+def _note_place(fields: dict[str, object], place: Destination, transport: str) -> None:
+    fields["cluster"] = place.cluster.name
+    fields["framework"] = place.framework.name
+    fields["transport"] = transport
+
+
+def _note_times(fields: dict[str, object], hops: Hops, gateway_s: float) -> None:
+    fields["gateway_ms"] = _ms(gateway_s)
+    fields["queue_ms"] = _ms(hops.queue_s)
+    fields["transport_ms"] = _ms(hops.transport_s)
+    fields["site_ms"] = _ms(hops.site_s)
+    fields["engine_ms"] = _ms(hops.engine_s)
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)

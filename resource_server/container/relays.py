@@ -1,0 +1,66 @@
+"""The relays of sites: where they dial in, and the backend that sends requests to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from resource_server.adapters.metrics.instrumentation import Instrumentation
+from resource_server.adapters.redeemed_files import RedeemedFiles
+from resource_server.adapters.redis.connection import open_redis
+from resource_server.adapters.redis.redeemed import RedeemedEverywhere, RedisRedeemed
+from resource_server.adapters.relay import Gatekeeper, Links, RelayBackend, RelayListener
+from resource_server.adapters.relay.sessions import Sessions
+from resource_server.config import SettingInvalid, Settings
+from resource_server.domain.catalog import Catalog
+from resource_server.ports import RedeemedCredentials
+from resource_server.services.catalog import LiveCatalog
+
+
+@asynccontextmanager
+async def open_relays(
+    settings: Settings,
+    catalog: LiveCatalog,
+    instrumentation: Instrumentation,
+    *,
+    routes: Iterable[web.AbstractRouteDef] = (),
+) -> AsyncIterator[RelayBackend]:
+    """Listen for relays of the catalog's clusters. Raises `SettingInvalid` if that cannot be.
+
+    `routes` are what else sites reach at the same address.
+    """
+    links = Links()
+
+    def current() -> Catalog | None:
+        return catalog.current() if catalog.checked_at else None
+
+    async with _open_redeemed(settings) as redeemed, AsyncExitStack() as stack:
+        sessions = Sessions(settings.read_secret_key().encode())
+        listener = RelayListener(
+            links,
+            Gatekeeper(current, redeemed, sessions),
+            host=settings.relay_host,
+            port=settings.relay_port,
+            routes=routes,
+        )
+        try:
+            await stack.enter_async_context(listener)
+        except OSError as error:
+            raise SettingInvalid(
+                f"cannot listen for relays at {settings.relay_host}:{settings.relay_port}: {error}"
+            ) from error
+        instrumentation.watch_relays(links.health, catalog.current)
+        yield RelayBackend(links)
+
+
+@asynccontextmanager
+async def _open_redeemed(settings: Settings) -> AsyncIterator[RedeemedCredentials]:
+    own = RedeemedFiles(settings.state_dir / "redeemed")
+    url = settings.read_redis_url()
+    if url is None:
+        yield own
+        return
+    async with open_redis(url, use="relays") as redis:
+        yield RedeemedEverywhere(RedisRedeemed(redis), own)

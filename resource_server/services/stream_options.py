@@ -1,0 +1,86 @@
+"""What an engine is asked about usage within a stream, and what of its answer the caller sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from resource_server.domain.catalog import Framework, StreamUsage
+from resource_server.domain.dialects import DIALECTS, Dialect
+from resource_server.ports import RequestBody
+
+#: The fields of vLLM's forms, which have no objects in them.
+_FORM_FIELDS = {
+    "include_usage": "stream_include_usage",
+    "continuous_usage_stats": "stream_continuous_usage_stats",
+}
+_FORM_VALUES = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageView:
+    """What a caller sees of the usage in chunks: all that the engine says, or only what it asked.
+
+    Without `final`, the chunk at the end that has nothing but usage is left out; without
+    `continuous`, usage is cut out of all other chunks.
+    """
+
+    final: bool = True
+    continuous: bool = True
+
+
+#: The caller sees what the engine says.
+EVERYTHING = UsageView()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """Fields to set in a request's body, so that usage is known, and what the caller sees of it."""
+
+    values: Mapping[str, object]
+    view: UsageView
+
+
+NOTHING_ASKED = StreamOptions(values={}, view=EVERYTHING)
+
+
+def usage_options(body: RequestBody, route: str, framework: Framework) -> StreamOptions:
+    """Return what to ask a framework's engine beyond what the caller asks.
+
+    Options that are not what they should be are the engine's to refuse.
+    """
+    if DIALECTS.get(route) is not Dialect.CHUNKS or framework.stream_usage is StreamUsage.NONE:
+        return NOTHING_ASKED
+    is_form = route.startswith("audio/")
+    given = _form_options(body) if is_form else _options(body)
+    if given is None:
+        return NOTHING_ASKED
+    final = given.get("include_usage") or False
+    # vLLM passes over the second without the first.
+    continuous = final and (given.get("continuous_usage_stats") or False)
+    if not isinstance(final, bool) or not isinstance(continuous, bool):
+        return NOTHING_ASKED
+    wanted = {"include_usage": True}
+    if framework.stream_usage is StreamUsage.CONTINUOUS:
+        wanted["continuous_usage_stats"] = True
+    view = UsageView(
+        final=final, continuous=continuous or framework.stream_usage is StreamUsage.FINAL
+    )
+    if is_form:
+        return StreamOptions(values={_FORM_FIELDS[n]: "true" for n in wanted}, view=view)
+    return StreamOptions(values={"stream_options": {**given, **wanted}}, view=view)
+
+
+def _options(body: RequestBody) -> Mapping[str, object] | None:
+    """Return the caller's `stream_options`; None if they are no object."""
+    given = body.value("stream_options") if "stream_options" in body.fields else None
+    if given is None:
+        return {}
+    return given if isinstance(given, dict) else None
+
+
+def _form_options(body: RequestBody) -> Mapping[str, object] | None:
+    """Return a form's options; None if they are neither true nor false."""
+    texts = {name: body.value(field) for name, field in _FORM_FIELDS.items()}
+    read = {name: _FORM_VALUES.get(str(t).lower()) for name, t in texts.items() if t is not None}
+    return None if None in read.values() else read

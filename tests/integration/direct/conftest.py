@@ -1,0 +1,15 @@
+"""What reaches engines directly."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from resource_server.adapters.direct import DirectBackend
+
+
+@pytest_asyncio.fixture
+async def backend() -> AsyncIterator[DirectBackend]:
+    async with DirectBackend() as backend:
+        yield backend

@@ -1,0 +1,78 @@
+"""A TCP forwarder whose connections a test can cut, or refuse, at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+#: Small, so that a cut falls between two parts of a message, too (bytes).
+_PIECE = 4096
+
+
+class CutWire:
+    """Forwards to a port; `cut` drops what is open, and `down` refuses what comes."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._open: set[asyncio.Transport] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.down = False
+        self.cuts = 0
+
+    def cut(self) -> None:
+        """Drop every connection without a word."""
+        self.cuts += 1
+        for transport in list(self._open):
+            transport.abort()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection, both ways, until either side ends or it is cut."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self.down:
+            writer.transport.abort()
+            return
+        back, forth = await asyncio.open_connection("127.0.0.1", self._target)
+        ends = {writer.transport, forth.transport}
+        self._open |= ends
+        try:
+            await asyncio.gather(_pass(reader, forth), _pass(back, writer))
+        finally:
+            self._open -= ends
+            for transport in ends:
+                transport.abort()
+
+    async def close(self) -> None:
+        """End everything."""
+        self.cut()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while piece := await reader.read(_PIECE):
+            writer.write(piece)
+            await writer.drain()
+    except ConnectionError:
+        pass  # It was cut, which is what this is for.
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def cut_wire(target: int) -> AsyncIterator[tuple[CutWire, int]]:
+    """Forward to `target`; yields the wire and its own port."""
+    wire = CutWire(target)
+    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
+    try:
+        yield wire, server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await wire.close()
+        await server.wait_closed()

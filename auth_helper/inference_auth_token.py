@@ -37,6 +37,7 @@ except ImportError as missing:
 DEPLOYMENT: dict[str, object] = {}
 
 CONFIG = "~/.config/hotnode/auth.toml"
+APP_NAME = "inference_app"
 
 # globus_sdk alone waits 60 s, six times over: too long on a node that has no way out.
 TIMEOUT_S = 20.0
@@ -49,7 +50,7 @@ SECONDS_PER: dict[Unit, int] = {"seconds": 1, "minutes": 60, "hours": 3600}
 SETTINGS = {
     "client_id": "public Globus client that people log in with (a UUID)",
     "gateway_id": "Globus client of the service itself (a UUID)",
-    "app_name": "keeps two logins apart; default inference_app",
+    "app_name": f"keeps two logins apart; default {APP_NAME}",
     "base_url": "address of the service, used in messages only",
     "session_policies": "Globus policies that the login must meet, comma-separated",
     "session_domains": "log in from one of these domains, comma-separated",
@@ -86,7 +87,6 @@ class AuthError(Exception):
 
     def __init__(self, problem: str, *, run: str | None = None) -> None:
         super().__init__(f"{problem}\nRun: {run}" if run else problem)
-        self.run = run
 
 
 class NotConfigured(AuthError):
@@ -125,7 +125,7 @@ class Settings:
 
     client_id: str
     gateway_id: str
-    app_name: str = "inference_app"
+    app_name: str = APP_NAME
     base_url: str = ""
     session_policies: tuple[str, ...] = ()
     session_domains: tuple[str, ...] = ()
@@ -135,23 +135,31 @@ class Settings:
         """Return the command line that does `action` for the same deployment."""
         script = Path(__file__)
         shown = script.name if script.parent == Path.cwd() else str(script)
-        return shlex.join(["python", shown, *action, *self.flags])
+        return shlex.join([_python(), shown, *action, *self.flags])
+
+
+def _python() -> str:
+    """Return what starts this Python, which has globus_sdk, in the person's shell."""
+    running = Path(sys.executable)
+    for name in ("python", "python3"):
+        found = shutil.which(name)
+        if found and Path(found).parent == running.parent and running.samefile(found):
+            return name
+    return sys.executable or "python"
 
 
 def load_settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     """Take each setting from the flags, else the environment, else the file, else this script."""
-    given = {name: value for name, value in (flags or {}).items() if value}
-    environment = {name: os.environ.get(_variable(name)) for name in (*SETTINGS, "config")}
-    outer = {name: value for name, value in environment.items() if value} | given
+    given = _not_empty(flags or {})
+    variables = {name: os.environ.get(_variable(name)) for name in (*SETTINGS, "config")}
+    outer = _not_empty(variables) | given
     values = DEPLOYMENT | _read_config(outer.pop("config", None)) | outer
     if missing := [name for name in ("client_id", "gateway_id") if not values.get(name)]:
         raise _not_set(missing)
-    for name in ("client_id", "gateway_id"):
-        _require_id(name, str(values[name]))
     return Settings(
-        client_id=str(values["client_id"]),
-        gateway_id=str(values["gateway_id"]),
-        app_name=str(values.get("app_name", "inference_app")),
+        client_id=_id(values, "client_id"),
+        gateway_id=_id(values, "gateway_id"),
+        app_name=str(values.get("app_name", APP_NAME)),
         base_url=str(values.get("base_url", "")).rstrip("/"),
         session_policies=_words(values.get("session_policies")),
         session_domains=_words(values.get("session_domains")),
@@ -159,7 +167,12 @@ def load_settings(flags: Mapping[str, str | None] | None = None) -> Settings:
     )
 
 
-def _require_id(name: str, value: str) -> None:
+def _not_empty(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _id(values: Mapping[str, object], name: str) -> str:
+    value = str(values[name])
     try:
         uuid.UUID(value)
     except ValueError as error:
@@ -167,6 +180,7 @@ def _require_id(name: str, value: str) -> None:
             f"{name} is {value!r}, and must be a UUID as 01234567-89ab-cdef-0123-456789abcdef. "
             "Your centre tells you the value."
         ) from error
+    return value
 
 
 def _flag(name: str) -> str:
@@ -228,6 +242,16 @@ class TokensFile(token_storage.JSONTokenStorage):
                 self.filepath = str(target)
 
 
+class Prompt(login_flows.CommandLineLoginFlowManager):
+    """globus_sdk's question for the code, asked again if nothing was typed."""
+
+    def prompt_for_code(self) -> str:  # type: ignore[explicit-override]
+        """Return the code."""
+        while not (code := super().prompt_for_code()):
+            print("No code was typed. The browser shows it after the login at the address above.")
+        return code
+
+
 def tokens_file(settings: Settings) -> TokensFile:
     """Return the file with this deployment's tokens, where globus_sdk keeps it."""
     config = globus_sdk.GlobusAppConfig()
@@ -248,6 +272,7 @@ def _user_app(
     scope = f"https://auth.globus.org/scopes/{settings.gateway_id}/action_all"
     config = globus_sdk.GlobusAppConfig(
         token_storage=stored or _readable(settings),
+        login_flow_manager=Prompt,
         request_refresh_tokens=True,
         token_validation_error_handler=None,  # the default one starts a login
     )

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,14 @@ from pathlib import Path
 import aiohttp
 import openai
 
-from lab import engine, more_models
-from lab.installing import environment, pip
+from lab import engine, more_models, relays, screen
+from lab.installing import installation
 from lab.login import LoginFailed
 from lab.processes import ProcessFailed
-from lab.question import QUESTION, Answer, ask, jobs
+from lab.question import ask, jobs
+from lab.recipes import ENGINES
 from lab.service import Service, service
+from lab.streaming import Streamed, stream
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".hotnode" / "demo"
@@ -37,14 +39,6 @@ PERSON = "alice@example.org"
 PORT = 8000
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPING = "ending everything that was started; it takes some seconds"
-#: What each hop of the answer's Server-Timing is.
-HOPS = {
-    "gateway": "token, route, headers",
-    "queue": "waiting for a turn at Globus",
-    "task": "Globus Compute, there and back",
-    "site": "the function on the cluster",
-    "engine": "vLLM",
-}
 
 
 class Progress:
@@ -74,14 +68,13 @@ def main(arguments: Sequence[str]) -> int:
         with _only_one():
             # Not in the loop: there pip would run on after Ctrl-C.
             chat = engine.Model.named(engine.CHAT).environment()
-            environment.ensure(chat, partial(progress.say, "engine"))
+            installation.ensure(chat, partial(progress.say, "engine"))
             return asyncio.run(_demo(progress, stay=not options.exit))
     except (
         ProcessFailed,
         LoginFailed,
         Busy,
-        environment.InstallFailed,
-        pip.PipFailed,
+        installation.InstallFailed,
         aiohttp.ClientError,
         openai.OpenAIError,
     ) as no:
@@ -102,13 +95,25 @@ async def _demo(progress: Progress, *, stay: bool) -> int:
         token = await running.token_of(PERSON)
         progress.say("login", f"{PERSON}, with auth_helper/inference_auth_token.py")
         progress.say("jobs", await jobs(running.gateway.url, token))
-        answer = await asyncio.to_thread(ask, running.base_url, token, engine.MODEL_ID)
-        _show(answer)
-        right = answer.right and await show_more(progress, running, token, stay=stay)
-        if not stay or not answer.right:
+        answer = await asyncio.to_thread(ask, running.tasks_url, token, engine.MODEL_ID)
+        screen.show_answer(answer)
+        chats = answer.right and (await _stream(running, token)).right
+        right = chats and await show_more(progress, running, token, stay=stay)
+        if not stay or not chats:
             progress.say("stop", STOPPING)
     progress.say("stop", "done" if right else "done; not everything went right, see above")
     return 0 if right else 1
+
+
+async def _stream(running: Service, token: str) -> Streamed:
+    """Print a streamed answer while it comes."""
+    await relays.dialled(running.gateway, engine.MODEL_ID)
+    screen.begin_stream()
+    streamed = await asyncio.to_thread(
+        stream, running.base_url, token, engine.MODEL_ID, screen.show_piece
+    )
+    screen.end_stream(streamed)
+    return streamed
 
 
 async def show_more(
@@ -117,21 +122,21 @@ async def show_more(
     token: str,
     *,
     stay: bool,
-    engines: Path = engine.ENGINES,
+    engines: Path = ENGINES,
 ) -> bool:
     """Show further models, while the chat can be used; tell whether they were right, in the end.
 
     The chat is in somebody's hands: with `stay` it goes on whatever becomes of these.
     """
     if stay:
-        _invite(running)
+        screen.invite(running, PERSON)
     site, log = running.folder / "site", running.folder.parent / "install-infinity.log"
     async with more_models.more_models(site, log, progress.say, engines=engines) as ready:
         shown = await more_models.show(running.gateway.url, token, ready)
         print("", *(line for one in shown for line in one.lines), "", sep="\n", flush=True)
         right = len(ready) == len(more_models.ALL) and all(one.right for one in shown)
         if stay:
-            _invite_further(running, ready)
+            screen.invite_further(running, ready)
             await _until_cancelled()
     return right
 
@@ -141,10 +146,12 @@ async def _everything(progress: Progress) -> AsyncIterator[Service]:
     """Run engine and service beside the body; the engine, which is slowest, starts first."""
     site = FOLDER / "site"
     async with AsyncExitStack() as stack:
+        # A launcher looks for it when it starts.
+        (enrolment,) = await relays.enrol(site)
         launcher = await stack.enter_async_context(engine.launched(site))
         progress.say("engine", "vLLM is starting (about 20 seconds of processor time)")
         running = await stack.enter_async_context(
-            service(FOLDER, site, say=progress.say, port=_port())
+            service(FOLDER, site, enrolment=enrolment, say=progress.say, port=_port())
         )
         await engine.wait_ready(launcher, site)
         progress.say("engine", f"{engine.MODEL_ID} answers on a private socket")
@@ -152,68 +159,6 @@ async def _everything(progress: Progress) -> AsyncIterator[Service]:
             yield running
         finally:
             launcher.terminate()  # The engine and the endpoint, both slow to end, end together.
-
-
-def _show(answer: Answer) -> None:
-    print(f"\n  you    {QUESTION}\n  model  {answer.text}\n")
-    print(f"  {answer.model}, {answer.tokens} tokens, request {answer.request_id}")
-    print(f"  carried by Globus Compute task {answer.task_id}\n")
-    print("  where the time went (ms)")
-    for name, meaning in HOPS.items():
-        print(f"    {name:8} {answer.hops.get(name, 0.0):8.1f}   {meaning}")
-    print(flush=True)
-
-
-def _invite(running: Service) -> None:
-    token = running.write_token_command(PERSON)
-    body = f'{{"model": "{engine.MODEL_ID}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
-    print(
-        f"""  It is up. The base URL is  {running.base_url}
-  The API's own documentation:  {running.gateway.url}/docs
-
-  with curl:
-
-curl -s {running.base_url}/chat/completions \\
-    -H "Authorization: Bearer $({token})" -H "Content-Type: application/json" \\
-    -d '{body}'
-
-  with Python:
-
-{sys.executable} - <<'END'
-import subprocess
-from openai import OpenAI
-token = subprocess.check_output(["{token}"], text=True).strip()
-client = OpenAI(base_url="{running.base_url}", api_key=token)
-answer = client.chat.completions.create(
-    model="{engine.MODEL_ID}", messages=[{{"role": "user", "content": "What is a login node?"}}])
-print(answer.choices[0].message.content)
-END
-
-  Ctrl-C stops everything. More models are on their way.
-""",
-        flush=True,
-    )
-
-
-def _invite_further(running: Service, ready: Collection[str]) -> None:
-    token = running.folder / "token"
-    base = f"{running.gateway.url}/v1"
-    left_out = [name for name in more_models.ALL if name not in ready]
-    up = "Everything is up" if not left_out else f"All but {' and '.join(left_out)} is up"
-    print(
-        f"""  {up}. Below /v1 the gateway finds the cluster by itself:
-
-curl -s {base}/models -H "Authorization: Bearer $({token})"
-"""
-    )
-    if more_models.LISTENER in ready:
-        sound = more_models.write_sound(running.folder)
-        print(
-            f"""curl -s {base}/audio/transcriptions -H "Authorization: Bearer $({token})" \\
-    -F model={engine.Model.named(more_models.LISTENER).id} -F file=@{sound}
-"""
-        )
-    print("  Ctrl-C stops everything.\n", flush=True)
 
 
 def _cancel_on_first_signal(progress: Progress) -> None:

@@ -13,18 +13,13 @@ from typing import Any, Self
 import yaml
 
 from compute_functions import engine_config
-from lab.infinity.recipe import RECIPE as INFINITY
 from lab.installing.environment import Environment
 from lab.processes import Child, Command, running
+from lab.recipes import ENGINES, RECIPES
 from lab.stand_in import clean_environment
-from lab.vllm_cpu.recipe import RECIPE as VLLM_CPU
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "endpoint_configs"
-#: Where engines are installed unless a caller says otherwise.
-ENGINES = ROOT / ".hotnode" / "engines"
-#: The installers, by the engine files that start what they install.
-RECIPES = {"vllm-cpu": VLLM_CPU, "infinity": INFINITY}
 CHAT = "tiny-chat"
 MODEL_ID = "hotnode/tiny-chat"
 #: The launcher's own deadline ends sooner; this one is for a launcher that hangs (seconds).

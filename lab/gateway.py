@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from lab.stand_in import StandIn
 
 ROOT = Path(__file__).parents[1]
 READY_WITHIN_S = 60.0
+#: The lab's site as a cluster, and once more for who wants to see Globus Compute at work.
+CLUSTER, BY_TASKS = "local", "local-tasks"
+_PLACE = re.compile(r"^(\s*- \{ cluster: )local(, framework: \w+ \})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +38,21 @@ class Gateway:
         return self.folder / "catalog"
 
 
-def write_catalog(folder: Path, *, endpoint_id: str, functions: Path, client: str) -> None:
-    """Write a catalog that offers the tiny models on one cluster, `local`."""
-    shutil.copytree(ROOT / "endpoint_configs" / "models", folder / "models", dirs_exist_ok=True)
-    site = {
-        "cluster": "local",
+def write_catalog(
+    folder: Path, *, endpoint_id: str, functions: Path, client: str, public_key: str = ""
+) -> None:
+    """Write a catalog that offers the tiny models on this machine.
+
+    With the key of a site that has enrolled it is two clusters: `local`, by relay, and
+    `local-tasks`, by Globus Compute alone.
+    """
+    models = folder / "models"
+    shutil.copytree(ROOT / "endpoint_configs" / "models", models, dirs_exist_ok=True)
+    site: dict[str, object] = {
+        "cluster": CLUSTER,
         "description": "This machine",
         "frameworks": {
-            "vllm": {"reserved_fields": ["priority", "kv_transfer_params"]},
+            "vllm": {"reserved_fields": ["priority", "kv_transfer_params"], "cache_salt": True},
             # With `modality`, infinity takes `input` for addresses and fetches them.
             "infinity": {"texts_only": True, "reserved_fields": ["modality"]},
         },
@@ -51,9 +62,28 @@ def write_catalog(folder: Path, *, endpoint_id: str, functions: Path, client: st
             "functions_file": str(functions),
         },
     }
+    if public_key:
+        tasks = {"cluster": BY_TASKS, "description": "This machine, by Globus Compute alone"}
+        _write_site(folder, site | tasks)
+        site |= {"relay": {"public_key": public_key}, "transports": ["relay", "task"]}
+        for file in models.glob("*.yaml"):
+            _serve_by_tasks_too(file)
+    _write_site(folder, site)
+
+
+def _write_site(folder: Path, site: Mapping[str, object]) -> None:
     sites = folder / "sites"
     sites.mkdir(parents=True, exist_ok=True)
-    (sites / "local.yaml").write_text(yaml.safe_dump(site, sort_keys=False), encoding="utf-8")
+    text = yaml.safe_dump(dict(site), sort_keys=False)
+    (sites / f"{site['cluster']}.yaml").write_text(text, encoding="utf-8")
+
+
+def _serve_by_tasks_too(model: Path) -> None:
+    """Add the second cluster to a model's file, with the comments that people will read there."""
+    text, found = _PLACE.subn(rf"\g<0>\n\g<1>{BY_TASKS}\g<2>", model.read_text(encoding="utf-8"))
+    if not found:
+        raise ValueError(f"{model}: no place '{CLUSTER}' was found")
+    model.write_text(text, encoding="utf-8")
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ import asyncio
 import html
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -21,42 +22,44 @@ class LoginFailed(RuntimeError):
 
 async def log_in(username: str, environment: Mapping[str, str]) -> None:
     """Run the helper's `authenticate` and play the person at the login page."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HELPER),
-        "authenticate",
-        env=dict(environment),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            shown = await _until_address(process)
-            output = await process.communicate(await _code_for(username, shown))
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    both = asyncio.subprocess.STDOUT
+    async with _helper("authenticate", environment, stderr=both) as process:
+        shown = await _until_address(process)
+        output, _ = await process.communicate(await _code_for(username, shown))
     if process.returncode:
-        raise LoginFailed(output[0].decode())
+        raise LoginFailed(output.decode())
 
 
 async def access_token(environment: Mapping[str, str]) -> str:
     """Return what the helper's `get_access_token` prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HELPER),
-        "get_access_token",
-        env=dict(environment),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(TIMEOUT_S):
+    async with _helper("get_access_token", environment) as process:
         output, problem = await process.communicate()
     if process.returncode:
         raise LoginFailed(problem.decode())
     return output.decode().strip()
+
+
+@asynccontextmanager
+async def _helper(
+    action: str, environment: Mapping[str, str], *, stderr: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the helper beside the body, which has so long for it; then it is gone."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(HELPER),
+        action,
+        env=dict(environment),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+    )
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def _until_address(process: asyncio.subprocess.Process) -> str:

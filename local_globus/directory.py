@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from local_globus.seed import Account, Client, Group, Identity, IdentityProvider, Policy, Seed
+
+T = TypeVar("T", Client, Group, Identity, Policy)
 
 
 class Directory:
@@ -12,12 +15,12 @@ class Directory:
 
     def __init__(self, seed: Seed) -> None:
         self._accounts = {i.id: account for account in seed.accounts for i in account.identities}
-        self._identities = {i.id: i for account in seed.accounts for i in account.identities}
+        self._identities = _by_id(i for account in seed.accounts for i in account.identities)
         self._by_username = {i.username: i for i in self._identities.values()}
-        self._clients = {client.id: client for client in seed.clients}
+        self._clients = _by_id(seed.clients)
         self._scopes = {s: c.scopes[s] for c in seed.clients for s in c.scopes}
-        self._groups = {group.id: group for group in seed.groups}
-        self._policies = {policy.id: policy for policy in seed.policies}
+        self._groups = _by_id(seed.groups)
+        self._policies = _by_id(seed.policies)
         self.providers: tuple[IdentityProvider, ...] = seed.providers
         self.clients: tuple[Client, ...] = seed.clients
 
@@ -59,3 +62,7 @@ class Directory:
     def dependencies(self, scope: str) -> tuple[str, ...] | None:
         """Return the scopes that a client's scope depends on; `None` for an unknown scope."""
         return self._scopes.get(scope)
+
+
+def _by_id(found: Iterable[T]) -> dict[str, T]:
+    return {one.id: one for one in found}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -121,24 +121,37 @@ def load(path: Path | None = None) -> Seed:
 
 
 def _parse(data: Mapping[str, Any]) -> Seed:
-    providers = tuple(
-        IdentityProvider(id=p["id"], name=p["name"], domains=tuple(p["domains"]))
-        for p in data["identity_providers"]
-    )
-    clients = tuple(_client(c) for c in data["clients"])
-    people = tuple(_person(p, providers) for p in data["people"])
-    robots = tuple(_robot(c, providers) for c in clients if c.kind == "confidential")
-    accounts = people + robots
-    ids = {i.username: i.id for a in accounts for i in a.identities} | {
-        c.name: c.id for c in clients
-    }
+    providers = tuple(map(_provider, data["identity_providers"]))
+    clients = tuple(map(_client, data["clients"]))
+    accounts = _accounts(data["people"], clients, providers)
+    ids = _ids(accounts, clients)
     return Seed(
         providers=providers,
         accounts=accounts,
         groups=tuple(_group(g, ids) for g in data["groups"]),
-        policies=tuple(_policy(p) for p in data["policies"]),
+        policies=tuple(map(_policy, data["policies"])),
         clients=clients,
     )
+
+
+def _provider(data: Mapping[str, Any]) -> IdentityProvider:
+    return IdentityProvider(id=data["id"], name=data["name"], domains=tuple(data["domains"]))
+
+
+def _accounts(
+    people: Iterable[Mapping[str, Any]],
+    clients: Iterable[Client],
+    providers: tuple[IdentityProvider, ...],
+) -> tuple[Account, ...]:
+    persons = (_person(p, providers) for p in people)
+    robots = (_robot(c, providers) for c in clients if c.kind == "confidential")
+    return (*persons, *robots)
+
+
+def _ids(accounts: Iterable[Account], clients: Iterable[Client]) -> dict[str, str]:
+    """Return the ids by the names that a group's members may have."""
+    usernames = {i.username: i.id for account in accounts for i in account.identities}
+    return usernames | {client.name: client.id for client in clients}
 
 
 def _provider_of(username: str, providers: tuple[IdentityProvider, ...]) -> IdentityProvider:

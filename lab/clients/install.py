@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from lab.clients import environment
-from lab.installing import pip
+from lab.installing import installation
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,12 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     node = environment.node_clients(target)
     try:
         for clients in environment.python_clients(target).values():
-            environment.ensure(clients, _say)
+            installation.ensure(clients, _say)
         if missing := node.missing():
             print(f"the openai SDK for Node is left out: {missing}", file=sys.stderr)
         else:
-            environment.ensure(node, _say)
-    except (environment.InstallFailed, pip.PipFailed) as error:
+            installation.ensure(node, _say)
+    except installation.InstallFailed as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

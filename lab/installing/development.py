@@ -16,13 +16,8 @@ LOCK = REQUIREMENTS / "dev.txt"
 
 def main(arguments: list[str]) -> int:
     """Install, and return the exit status."""
-    pins = sum("==" in line for line in LOCK.read_text(encoding="utf-8").splitlines())
     try:
-        pip.install(
-            Path(arguments[0]),
-            ["--require-hashes", "--requirement", str(LOCK)],
-            pip.Progress(say=_say, expected=pins),
-        )
+        pip.install_locked(Path(arguments[0]), LOCK, _say)
     except pip.PipFailed as error:
         _say(str(error))
         return 1

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lab.installing.installation import InstallFailed, Say
 
 #: A slow mirror needs minutes for 1 GB; more than this is a hang (seconds).
 TIMEOUT_S = 1800.0
@@ -15,7 +17,7 @@ TIMEOUT_S = 1800.0
 KEPT_LINES = 25
 
 
-class PipFailed(Exception):
+class PipFailed(InstallFailed):
     """pip did not install what it was asked for."""
 
     def __init__(self, status: int, lines: Iterable[str]) -> None:
@@ -30,7 +32,7 @@ class Progress:
     The count is for the eye only: nothing depends on pip's wording.
     """
 
-    say: Callable[[str], None]
+    say: Say
     expected: int
     every: int = 30
     seen: int = 0
@@ -45,6 +47,17 @@ class Progress:
                 self.say(f"      {self.seen} of {self.expected} packages fetched")
         elif text.startswith("Installing collected packages"):
             self.say(f"      unpacking {self.expected} packages")
+
+
+def pins(lock: Path) -> int:
+    """Return how many packages a lock names."""
+    return sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
+
+
+def install_locked(python: Path, lock: Path, say: Say) -> None:
+    """Install what a lock with hashes names, and nothing else."""
+    progress = Progress(say=say, expected=pins(lock))
+    install(python, ["--require-hashes", "--requirement", str(lock)], progress)
 
 
 def install(python: Path, arguments: list[str], progress: Progress) -> None:

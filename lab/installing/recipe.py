@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.installing import pip
+
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 #: The CPU build of torch; without a hash, as sites differ in where it is from.
 TORCH = "torch==2.13.0+cpu"
@@ -42,4 +44,4 @@ class Recipe:
 
     def pins(self) -> int:
         """Return how many packages the lock names."""
-        return sum("==" in line for line in self.lock.read_text().splitlines())
+        return pip.pins(self.lock)

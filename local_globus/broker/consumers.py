@@ -72,11 +72,11 @@ class Deliveries:
         _give_back(taken)
 
     def _take(self, tag: int, *, multiple: bool) -> list[tuple[ChannelConsumer, Message]]:
-        if tag not in self._unsettled and not (multiple and tag == 0):
+        everything = multiple and tag == 0
+        if tag not in self._unsettled and not everything:
             raise ChannelFault(406, f"PRECONDITION_FAILED - unknown delivery tag {tag}")
-        tags = [tag]
-        if multiple:
-            tags = [known for known in self._unsettled if known <= tag or tag == 0]
+        last = max(self._unsettled, default=0) if everything else tag
+        tags = [known for known in self._unsettled if known <= last] if multiple else [tag]
         taken = [self._unsettled.pop(known) for known in tags]
         for consumer, _ in taken:
             consumer.unsettled -= 1

@@ -9,105 +9,34 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import aiohttp
-import openai
 import pytest
-import pytest_asyncio
-import yaml
 
 from lab import tones
-from lab.engine import CONFIGS, Model
 from lab.login import HELPER
 from lab.question import ask, read_server_timing
-from lab.service import Service, service
-from tests.support.engine import MODEL, RunningEngine
+from tests.support.engine import MODEL
+from tests.support.running_service import (
+    ABSENT_MODEL,
+    ALICE,
+    BOB,
+    EVE,
+    PRIVATE_MODEL,
+    TINY,
+    TINY_NAMES,
+    model_file,
+)
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
-
-ALICE, BOB, EVE = "alice@example.org", "bob@example.org", "eve@evil.example"
-PRIVATE_GROUP = "94090000-0000-4000-8000-000000000003"
-#: Described in the catalog, started nowhere.
-ABSENT_MODEL = "hotnode/absent"
-PRIVATE_MODEL = "hotnode/private"
-#: The catalog's own.
-TINY = [
-    model
-    for file in (CONFIGS / "models").glob("*.yaml")
-    if (model := Model.named(file.stem)).framework == "vllm"
-]
-#: Their ids, and the further names that their files give them.
-TINY_NAMES = {model.id for model in TINY}.union(
-    *(yaml.safe_load(model.file.read_text()).get("aliases", {}) for model in TINY)
-)
-TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """The whole service, and people's tokens."""
-
-    service: Service
-    tokens: dict[str, str]
-
-    @property
-    def chat(self) -> str:
-        return f"{self.service.base_url}/chat/completions"
-
-    def openai(self, person: str = ALICE) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(
-            base_url=self.service.base_url,
-            api_key=self.tokens[person],
-            max_retries=0,
-            timeout=TIMEOUT_S,
-        )
-
-    def session(self, person: str = ALICE) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self.tokens[person]}"},
-            timeout=aiohttp.ClientTimeout(TIMEOUT_S),
-        )
-
-
-def model_file(name: str, *lines: str) -> str:
-    return "\n".join(
-        [f"id: {name}", "deployments: [{cluster: local, framework: vllm}]", *lines, ""]
-    )
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def running(
-    ready_engine: RunningEngine, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Running]:
-    folder = tmp_path_factory.mktemp("service")
-    async with service(
-        folder, ready_engine.site_dir, catalog_poll_s="0.1", site_status_cache_s="0.1"
-    ) as whole:
-        models = whole.gateway.catalog / "models"
-        (models / "absent.yaml").write_text(model_file(ABSENT_MODEL))
-        private = f"access: {{groups: [{PRIVATE_GROUP}]}}"
-        (models / "private.yaml").write_text(model_file(PRIVATE_MODEL, private))
-        tokens = {person: await whole.token_of(person) for person in (EVE, BOB, ALICE)}
-        running = Running(service=whole, tokens=tokens)
-        await until_listed(running, BOB, TINY_NAMES | {ABSENT_MODEL, PRIVATE_MODEL})
-        yield running
-
-
-async def until_listed(running: Running, person: str, names: set[str]) -> None:
-    """Wait until the running gateway has taken the catalog's files up."""
-    async with asyncio.timeout(30), running.openai(person) as client:
-        while {entry.id async for entry in await client.models.list()} != names:  # noqa: ASYNC110 - another process reads the files
-            await asyncio.sleep(0.1)
 
 
 @pytest.mark.row("C-29")
 @pytest.mark.row("C-21")
 async def test_the_openai_sdk_gets_an_answer_from_vllm_through_globus_compute(running):
-    answer = await asyncio.to_thread(ask, running.service.base_url, running.tokens[ALICE], MODEL)
+    answer = await asyncio.to_thread(ask, running.service.tasks_url, running.tokens[ALICE], MODEL)
     assert answer.text == "The capital of Norway is Oslo."
     assert answer.right
     assert str(uuid.UUID(answer.task_id)) == answer.task_id
@@ -160,7 +89,7 @@ async def test_fields_that_openai_does_not_know_reach_the_engine(running):
 async def test_curl_gets_the_engine_s_answer_unchanged(running, ready_engine):
     body = json.dumps({"model": MODEL, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
     process = await asyncio.create_subprocess_exec(
-        *("curl", "--silent", "--max-time", "60", f"{running.service.base_url}/completions"),
+        *("curl", "--silent", "--max-time", "60", f"{running.service.tasks_url}/completions"),
         *("-H", f"Authorization: Bearer {running.tokens[ALICE]}"),
         *("-H", "Content-Type: application/json", "-d", body),
         stdout=asyncio.subprocess.PIPE,
@@ -201,7 +130,7 @@ async def test_a_model_that_runs_nowhere_points_to_the_jobs(running):
     async with running.session() as session, session.post(running.chat, json=body) as response:
         error = (await response.json())["error"]
     assert (response.status, error["code"]) == (503, "model_not_running")
-    assert "/resource_server/local/jobs" in error["message"]
+    assert "/resource_server/local-tasks/jobs" in error["message"]
     assert response.headers["Retry-After"]
 
 
@@ -229,7 +158,7 @@ async def test_list_endpoints_differ_by_person(running):
 async def test_a_body_over_ten_megabytes_is_refused_with_the_way_out(running):
     content = os.urandom(6_000_000).hex()
     body = json.dumps({"model": MODEL, "prompt": content}).encode()
-    url = f"{running.service.base_url}/completions"
+    url = f"{running.service.tasks_url}/completions"
     async with running.session() as session, session.post(url, data=BytesIO(body)) as got:
         error = (await got.json())["error"]
     assert (got.status, error["code"]) == (413, "payload_too_large")
@@ -240,7 +169,7 @@ async def test_a_body_over_ten_megabytes_is_refused_with_the_way_out(running):
 async def test_a_body_near_the_limit_travels_compressed(running):
     """Nine megabytes of text fit into one submission; the engine refuses so many tokens."""
     body = json.dumps({"model": MODEL, "prompt": "word " * 1_800_000}).encode()
-    url = f"{running.service.base_url}/completions"
+    url = f"{running.service.tasks_url}/completions"
     async with running.session() as session, session.post(url, data=BytesIO(body)) as got:
         error = (await got.json())["error"]
     assert got.status == 400
@@ -250,7 +179,7 @@ async def test_a_body_near_the_limit_travels_compressed(running):
 
 @pytest.mark.row("C-68")
 async def test_a_bad_token_is_refused_with_the_command_that_helps(running):
-    url, headers = f"{running.service.base_url}/models", {"Authorization": "Bearer nonsense"}
+    url, headers = f"{running.service.tasks_url}/models", {"Authorization": "Bearer nonsense"}
     async with running.session() as session, session.get(url, headers=headers) as response:
         error = (await response.json())["error"]
     assert (response.status, error["code"]) == (401, "invalid_api_key")
@@ -303,28 +232,26 @@ async def test_a_changed_catalog_serves_without_a_restart(running):
     path.write_text(model_file("hotnode/new"))
     everything = TINY_NAMES | {ABSENT_MODEL}
     try:
-        await until_listed(running, ALICE, everything | {"hotnode/new"})
+        await running.until_listed(ALICE, everything | {"hotnode/new"})
     finally:
         path.unlink()
-    await until_listed(running, ALICE, everything)
+    await running.until_listed(ALICE, everything)
 
 
 @pytest.mark.row("A-38", "U-23", "C-25")
 async def test_infinity_s_embeddings_come_through_globus_compute(running, embedding_engine):
-    base = f"{running.service.gateway.url}/v1"
-    async with openai.AsyncOpenAI(base_url=base, api_key=running.tokens[ALICE]) as client:
+    async with running.openai() as client:
         answer = await client.embeddings.with_raw_response.create(
             model=embedding_engine.model, input=["one text", "another"]
         )
     assert uuid.UUID(answer.headers["x-hotnode-globus-task-id"])
-    assert answer.headers["x-hotnode-cluster"] == "local"
+    assert answer.headers["x-hotnode-cluster"] == "local-tasks"
     assert [len(entry.embedding) for entry in answer.parse().data] == [384, 384]
 
 
 @pytest.mark.row("U-18", "U-21")
 async def test_a_sound_is_written_down_through_globus_compute(running, whisper_engine):
-    base = f"{running.service.gateway.url}/openai/v1"
-    async with openai.AsyncOpenAI(base_url=base, api_key=running.tokens[ALICE]) as client:
+    async with running.openai() as client:
         answer = await client.audio.transcriptions.create(
             model=whisper_engine.model, file=("keys.wav", tones.wav("458073")), language="en"
         )

@@ -20,6 +20,7 @@ from compute_functions.contract import (
 )
 from compute_functions.site import VARIABLE
 from tests.support.engine import RunningEngine, running_engine
+from tests.support.eventually import eventually
 from tests.support.process_table import listener, session
 
 pytestmark = pytest.mark.timeout(400)
@@ -43,9 +44,7 @@ async def ask(engine: RunningEngine, tokens: int) -> EngineAnswer | SiteFailure:
 
 async def gone(leader: int) -> None:
     """Wait until no process of the engine is left."""
-    async with asyncio.timeout(30):
-        while session(leader):  # noqa: ASYNC110 # other processes end without telling us
-            await asyncio.sleep(0.05)
+    await eventually(lambda: not session(leader), seconds=30)
 
 
 async def test_a_stop_lets_requests_finish_and_leaves_nothing(

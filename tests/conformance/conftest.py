@@ -1,13 +1,16 @@
-"""A served gateway before real engines with tiny models, and the clients that are run against it.
+"""Served gateways before real engines with tiny models, and the clients that are run against them.
 
-Between gateway and engines is the site's own function, but no Globus: clients cannot tell.
+The first reaches its cluster by relay alone: real relays beside real engines dial it. The second,
+at the base `tasks`, has Globus Compute alone, and a site without a way out: whole answers come, and
+streams are made of them. Between it and the engines is the site's own function, but no Globus:
+clients cannot tell.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -16,17 +19,28 @@ import pytest_asyncio
 from lab import tones
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.remote_images import ImageRules, RemoteImages
-from resource_server.domain.catalog import Catalog, Modality, Model, Project
+from resource_server.adapters.transports import Transports
+from resource_server.domain.catalog import (
+    Catalog,
+    Cluster,
+    Modality,
+    Model,
+    Project,
+    Transport,
+)
 from resource_server.domain.limit_rules import Allowance, LimitRules
 from resource_server.services.limits import Limits
 from tests.support.catalogs import cluster, members, model
 from tests.support.certificates import make_authority
 from tests.support.client_runs import Runs
 from tests.support.engine import RunningEngine
+from tests.support.eventually import eventually
 from tests.support.gateway import served_gateway
 from tests.support.image_host import ImageHost, answer
 from tests.support.local_globus import LocalGlobus
 from tests.support.pictures import data_url, png
+from tests.support.relay_hub import RelayHub, relay_hub
+from tests.support.shared_engines import Enrolments
 from tests.support.site_backend import BackendAtSite
 
 BASES = {
@@ -36,6 +50,8 @@ BASES = {
     "openai": "/openai/v1",
     "project": "/p/project-1/openai/v1",
 }
+#: The base URL of the gateway that has tasks alone; the routes do not know how requests travel.
+TASKS = "tasks"
 #: By the names that the clients' scripts use.
 ROUTES = {
     "chat": (
@@ -58,9 +74,19 @@ PRIVATE = "private/chat"
 NOBODY_S_GROUP = "94090000-0000-4000-8000-0000000000ff"
 RED = png("red")
 DIGITS = "4580"
+#: An engine's first answer may have to wait for the others to start.
+PATIENCE_S = 60
 
 
-def catalog(engines: Mapping[str, RunningEngine]) -> Catalog:
+def relay_cluster(enrolments: Enrolments) -> Cluster:
+    """Return the cluster whose site has enrolled; nothing else leads there."""
+    key = enrolments.conformance.public_key
+    return replace(
+        cluster(), request_timeout_s=PATIENCE_S, relay_key=key, transports=(Transport.RELAY,)
+    )
+
+
+def catalog(at: Cluster, engines: Mapping[str, RunningEngine]) -> Catalog:
     """Return the engines' models at one cluster, a private one, and a project."""
     models: list[Model] = [
         model(
@@ -73,9 +99,7 @@ def catalog(engines: Mapping[str, RunningEngine]) -> Catalog:
         for name, found in engines.items()
     ]
     private = model(PRIVATE, access=members(NOBODY_S_GROUP))
-    # An engine's first answer may have to wait for the others to start.
-    patient = replace(cluster(), request_timeout_s=60)
-    return Catalog([patient], [*models, private], [Project(name="project-1")])
+    return Catalog([at], [*models, private], [Project(name="project-1")])
 
 
 @pytest.fixture(autouse=True)
@@ -104,11 +128,35 @@ def engines(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hub(
+    enrolments: Enrolments, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RelayHub]:
+    """Take the site's relays in, from before the engines start."""
+    async with relay_hub(
+        Catalog([relay_cluster(enrolments)]),
+        tmp_path_factory.mktemp("hub"),
+        port=enrolments.conformance.port,
+    ) as opened:
+        yield opened
+
+
+async def dialled(hub: RelayHub, engines: Iterable[RunningEngine]) -> None:
+    """Wait until the relay of every engine has dialled in."""
+    places = [("local", found.framework, found.model) for found in engines]
+    await eventually(lambda: all(hub.links.serves(place) for place in places), seconds=60)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def runs(
-    engines: dict[str, RunningEngine], tmp_path_factory: pytest.TempPathFactory
+    hub: RelayHub,
+    enrolments: Enrolments,
+    engines: dict[str, RunningEngine],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Runs]:
-    """Serve a gateway before the site, and run clients against it."""
+    """Serve both gateways before the site, and run clients against them."""
     folder = tmp_path_factory.mktemp("clients")
+    by_tasks = replace(cluster(), request_timeout_s=PATIENCE_S)
+    await dialled(hub, engines.values())
     sound = folder / "keys.wav"
     await asyncio.to_thread(sound.write_bytes, tones.wav(DIGITS))
     authority = make_authority(folder, "images.test")
@@ -123,12 +171,24 @@ async def runs(
         LocalGlobus() as globus,
         Limits(MemoryLimitStore(), _rules) as limits,
         served_gateway(
-            globus, catalog(engines), backend=BackendAtSite(), images=images, limits=limits
+            globus,
+            catalog(relay_cluster(enrolments), engines),
+            backend=Transports({Transport.RELAY: hub.backend}),
+            images=images,
+            limits=limits,
         ) as url,
+        served_gateway(
+            globus,
+            catalog(by_tasks, engines),
+            backend=Transports({Transport.TASK: BackendAtSite()}),
+            images=images,
+            limits=limits,
+        ) as tasks_url,
     ):
         known = {name: found.model for name, found in engines.items()}
         offer = {
-            "bases": {name: url + path for name, path in BASES.items()},
+            "bases": {name: url + path for name, path in BASES.items()}
+            | {TASKS: tasks_url + BASES["cluster"]},
             "key": await globus.token("alice@example.org"),
             "limited_key": await globus.token("bob@example.org"),
             "models": {**known, "alias": ALIAS, "private": PRIVATE},
@@ -143,7 +203,7 @@ def _rules() -> LimitRules:
     return LimitRules(people={"bob@example.org": Allowance(requests_per_minute=1)})
 
 
-@pytest.fixture(params=BASES)
+@pytest.fixture(params=[*BASES, TASKS])
 def base(request: pytest.FixtureRequest) -> str:
     """Return the name of each base URL in turn."""
     name: str = request.param

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.client_runs import comes_in_pieces
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 OSLO = "The capital of Norway is Oslo."
+STORY = "Once upon a time there was a small computer"
 CLIENT = "anthropic"
 
 
@@ -27,6 +30,22 @@ async def test_a_system_prompt_is_taken(runs, base):
 async def test_tools_are_called(runs, base):
     said = await runs.said(CLIENT, base, "tools")
     assert said == [{"name": "get_weather", "input": {"city": "Oslo"}}]
+
+
+@pytest.mark.row("C-63")
+async def test_a_message_is_streamed(runs, base):
+    said = await runs.said(CLIENT, base, "stream")
+    assert said["text"].startswith(STORY)
+    assert said["text"] == said["whole"]
+    assert (said["stop"], said["tokens"]) == ("max_tokens", 60)
+    assert (said["pieces"] > 1) == comes_in_pieces(base)
+
+
+async def test_tools_are_called_in_streams(runs, base):
+    assert await runs.said(CLIENT, base, "stream_of_tools") == {
+        "called": [{"name": "get_weather", "input": {"city": "Oslo"}}],
+        "stop": "tool_use",
+    }
 
 
 async def test_tokens_are_counted(runs, base):

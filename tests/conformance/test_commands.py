@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from lab.clients import environment
-from tests.support.client_runs import Runs, clients_dir, installed, run
+from tests.support.client_runs import (
+    Runs,
+    clients_dir,
+    comes_in_pieces,
+    installed,
+    run,
+    transport,
+)
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
@@ -43,6 +50,25 @@ async def test_curl_asks_a_question(runs, base):
     assert "_links" not in answer
 
 
+@pytest.mark.row("U-12", "A-35", "C-63")
+async def test_curl_streams(runs, base, tmp_path):
+    body = {
+        "model": runs.offer["models"]["chat"],
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stream": True,
+    }
+    url, head = f"{runs.offer['bases'][base]}/chat/completions", tmp_path / "head"
+    sent = ("-H", "Content-Type: application/json", "-d", json.dumps(body))
+    *events, done, rest = (await curl(runs, url, "-N", "-D", str(head), *sent)).split("\n\n")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == OSLO
+    assert (done, rest) == ("data: [DONE]", "")
+    headers = head.read_text().lower()
+    assert "content-type: text/event-stream" in headers
+    assert f"x-hotnode-transport: {transport(base)}\n" in headers.replace("\r", "")
+    assert ("x-hotnode-stream: whole" in headers) != comes_in_pieces(base)
+
+
 @pytest.mark.row("U-18")
 async def test_curl_uploads_speech(runs, base):
     form = (
@@ -70,6 +96,15 @@ async def test_requests_reads_json(runs, base):
 @pytest.mark.row("C-62")
 async def test_a_client_that_asks_for_text_and_reads_text_works(runs, base):
     assert await runs.said("http", base, "read_as_text") == OSLO
+
+
+@pytest.mark.row("A-35", "C-63")
+async def test_requests_reads_a_stream_line_by_line(runs, base):
+    assert await runs.said("http", base, "read_lines") == {
+        "type": "text/event-stream",
+        "text": OSLO,
+        "last": "data: [DONE]",
+    }
 
 
 async def test_routes_that_no_sdk_knows_answer(runs, base):
@@ -122,6 +157,7 @@ def llm_home(runs: Runs, base: str, folder: Path) -> dict[str, str]:
             "model_name": runs.offer["models"]["chat"],
             "api_base": runs.offer["bases"][base],
             "api_key_name": "hotnode",
+            "supports_tools": True,
         }
     ]
     (folder / "extra-openai-models.yaml").write_text(yaml.safe_dump(models))
@@ -141,6 +177,36 @@ async def test_llm_answers(runs, base, tmp_path):
         environ=llm_home(runs, base, tmp_path),
     )
     assert said.strip() == OSLO
+
+
+@pytest.mark.row("U-33", "C-63")
+async def test_llm_streams(runs, base, tmp_path):
+    said = await run(
+        [llm(), "-m", "ours", "--key", runs.offer["key"], QUESTION],
+        home=tmp_path,
+        environ=llm_home(runs, base, tmp_path),
+    )
+    assert said.strip() == OSLO
+
+
+@pytest.mark.row("U-33", "C-35")
+async def test_llm_calls_tools_in_streams(runs, base, tmp_path):
+    called = tmp_path / "called"
+    tool = (
+        "def get_weather(city: str) -> str:\n"
+        '    "Return the weather of a city."\n'
+        f"    open({str(called)!r}, 'a').write(city)\n"
+        "    return f'It rains in {city}.'\n"
+    )
+    await run(
+        [
+            *(llm(), "-m", "ours", "--key", runs.offer["key"], "--functions", tool),
+            *("-o", "temperature", "0", "What is the weather in Oslo?"),
+        ],
+        home=tmp_path,
+        environ=llm_home(runs, base, tmp_path),
+    )
+    assert called.read_text() == "Oslo"
 
 
 async def test_llm_without_a_key_says_what_is_missing(runs, base, tmp_path):

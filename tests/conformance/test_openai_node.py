@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.client_runs import comes_in_pieces
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 OSLO = "The capital of Norway is Oslo."
+STORY = " there was a small computer"
 CLIENT = "openai-node"
 
 
@@ -16,6 +19,9 @@ CLIENT = "openai-node"
     ("feature", "expected"),
     [
         ("tools", {"name": "get_weather", "arguments": {"city": "Oslo"}}),
+        ("stream_of_tools", {"name": "get_weather", "arguments": {"city": "Oslo"}}),
+        ("stream_of_responses", {"text": OSLO, "last": "response.completed"}),
+        ("stream_with_usage", {"choices": 0, "tokens": 8}),
         ("json_schema", {"city": "Oslo"}),
         ("responses", OSLO),
         ("embeddings", {"length": 384, "same": True}),
@@ -34,7 +40,18 @@ async def test_a_question_is_answered(runs, base):
 
 
 async def test_a_text_is_completed(runs, base):
-    assert (await runs.said(CLIENT, base, "completion")).startswith(" there was a small computer")
+    assert (await runs.said(CLIENT, base, "completion")).startswith(STORY)
+
+
+@pytest.mark.row("A-35", "C-63")
+async def test_chats_are_streamed(runs, base):
+    said = await runs.said(CLIENT, base, "stream")
+    assert said["text"].startswith("Once upon a time" + STORY)
+    assert (said["pieces"] > 1) == comes_in_pieces(base)
+
+
+async def test_completions_are_streamed(runs, base):
+    assert (await runs.said(CLIENT, base, "stream_of_completion")).startswith(STORY)
 
 
 async def test_a_picture_is_seen(runs, base):
@@ -54,6 +71,7 @@ async def test_models_are_listed(runs, base):
     [
         ("no_token", "AuthenticationError", 401, "invalid_api_key"),
         ("no_such_model", "NotFoundError", 404, "model_not_found"),
+        ("stream_of_no_such_model", "NotFoundError", 404, "model_not_found"),
         ("reserved_field", "BadRequestError", 400, "reserved_field"),
     ],
 )

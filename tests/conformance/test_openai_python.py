@@ -16,14 +16,7 @@ def client(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.mark.row("A-33")
-@pytest.mark.row("A-34")
-@pytest.mark.row("A-37")
-@pytest.mark.row("L-7")
-@pytest.mark.row("L-11")
-@pytest.mark.row("U-1")
-@pytest.mark.row("U-10")
-@pytest.mark.row("C-29")
+@pytest.mark.row("A-33", "A-34", "A-37", "L-7", "L-11", "U-1", "U-10", "C-29")
 async def test_a_question_is_answered(runs, client, base):
     said = await runs.said(client, base, "chat")
     assert said["text"] == OSLO
@@ -37,11 +30,7 @@ async def test_a_short_name_will_do(runs, client, base):
     assert await runs.said(client, base, "chat_under_an_alias") == OSLO
 
 
-@pytest.mark.row("U-9")
-@pytest.mark.row("U-25")
-@pytest.mark.row("U-26")
-@pytest.mark.row("U-30")
-@pytest.mark.row("C-31")
+@pytest.mark.row("U-9", "U-25", "U-26", "U-30", "C-31")
 async def test_parameters_reach_the_engine_and_log_probabilities_come_back(runs, client, base):
     said = await runs.said(client, base, "parameters")
     assert said["text"] == OSLO
@@ -74,9 +63,7 @@ async def test_responses_work(runs, client, base):
     assert await runs.said(client, base, "responses") == OSLO
 
 
-@pytest.mark.row("A-10")
-@pytest.mark.row("U-16")
-@pytest.mark.row("C-32")
+@pytest.mark.row("A-10", "U-16", "C-32")
 async def test_a_picture_is_seen(runs, client, base):
     assert "red" in await runs.said(client, base, "image_by_data_url")
 
@@ -93,9 +80,7 @@ async def test_a_picture_that_is_not_there_is_a_bad_request(runs, client, base):
     assert error["param"] == "messages[0].content[1].image_url.url"
 
 
-@pytest.mark.row("U-18")
-@pytest.mark.row("U-20")
-@pytest.mark.row("U-21")
+@pytest.mark.row("U-18", "U-20", "U-21")
 async def test_speech_is_written_down(runs, client, base):
     assert (await runs.said(client, base, "transcription")).strip() == "four five eight zero"
 
@@ -110,12 +95,7 @@ async def test_speech_is_translated_into_english(runs, client, base):
     assert (await runs.said(client, base, "translation")).strip() == "four five eight zero"
 
 
-@pytest.mark.row("A-9")
-@pytest.mark.row("A-38")
-@pytest.mark.row("L-10")
-@pytest.mark.row("U-23")
-@pytest.mark.row("C-23")
-@pytest.mark.row("C-33")
+@pytest.mark.row("A-9", "A-38", "L-10", "U-23", "C-23", "C-33")
 async def test_embeddings_are_the_same_as_floats_and_as_base64(runs, client, base):
     said = await runs.said(client, base, "embeddings")
     assert (said["length"], said["same"], said["texts"]) == (384, True, 2)
@@ -132,8 +112,7 @@ async def test_embeddings_of_token_numbers_say_what_to_change(runs, client, base
     assert "check_embedding_ctx_length=False" in error["text"]
 
 
-@pytest.mark.row("A-40")
-@pytest.mark.row("L-9")
+@pytest.mark.row("A-40", "L-9")
 async def test_models_are_listed_with_what_clients_read(runs, client, base):
     models = {model["id"]: model for model in await runs.said(client, base, "models")}
     assert {"hotnode/tiny-chat", "tiny", "hotnode/tiny-vision"} <= models.keys()
@@ -178,9 +157,7 @@ async def test_the_engine_s_own_refusal_keeps_status_and_text(runs, client, base
     assert "maximum context length is 2048" in error["text"]
 
 
-@pytest.mark.row("U-28")
-@pytest.mark.row("A-56")
-@pytest.mark.row("A-57")
+@pytest.mark.row("U-28", "A-56", "A-57")
 async def test_one_too_many_says_when_to_come_back(runs, client, base):
     said = await runs.said(client, base, "headers_of_too_many")
     assert 0 < int(said["retry-after"]) <= 60

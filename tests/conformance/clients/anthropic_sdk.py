@@ -18,6 +18,7 @@ WEATHER: Any = {
     },
 }
 QUESTION: Any = [{"role": "user", "content": "What is the capital of Norway?"}]
+STORY: Any = [{"role": "user", "content": "Tell me a story."}]
 
 
 def client(offer: Offer, **credential: str) -> anthropic.Anthropic:
@@ -58,6 +59,36 @@ def tools(offer: Offer) -> object:
     return [{"name": p.name, "input": p.input} for p in answer.content if p.type == "tool_use"]
 
 
+def stream(offer: Offer) -> object:
+    """Read a message with the SDK's own helper, which puts it together event by event."""
+    asked = {"model": offer["models"]["chat"], "max_tokens": 60, "messages": STORY}
+    with (
+        client(offer) as opened,
+        opened.messages.stream(extra_body={"temperature": 0}, **asked) as events,
+    ):
+        pieces = list(events.text_stream)
+        made = events.get_final_message()
+    return {
+        "pieces": len(pieces),
+        "text": "".join(pieces),
+        "whole": made.content[0].text,
+        "stop": made.stop_reason,
+        "tokens": made.usage.output_tokens,
+    }
+
+
+def stream_of_tools(offer: Offer) -> object:
+    question = [{"role": "user", "content": "What is the weather in Oslo?"}]
+    asked = {"model": offer["models"]["chat"], "max_tokens": 40, "messages": question}
+    with (
+        client(offer) as opened,
+        opened.messages.stream(tools=[WEATHER], extra_body={"temperature": 0}, **asked) as events,
+    ):
+        made = events.get_final_message()
+    called = [{"name": p.name, "input": p.input} for p in made.content if p.type == "tool_use"]
+    return {"called": called, "stop": made.stop_reason}
+
+
 def count_tokens(offer: Offer) -> object:
     with client(offer) as opened:
         return opened.messages.count_tokens(
@@ -95,6 +126,8 @@ if __name__ == "__main__":
         message_with_auth_token,
         system_prompt,
         tools,
+        stream,
+        stream_of_tools,
         count_tokens,
         image,
         no_token,

@@ -46,6 +46,23 @@ def standard_library(offer: Offer) -> object:
         return json.loads(answer.read())["choices"][0]["message"]["content"]
 
 
+def read_lines(offer: Offer) -> object:
+    """Read a stream line by line with `requests`, as many scripts do."""
+    url = f"{offer['base_url']}/chat/completions"
+    asked = body(offer) | {"stream": True, "temperature": 0}
+    with requests.post(
+        url, headers=headers(offer), json=asked, stream=True, timeout=(10, 300)
+    ) as answer:
+        answer.raise_for_status()
+        lines = [line for line in answer.iter_lines(decode_unicode=True) if line]
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+    return {
+        "type": answer.headers["Content-Type"].partition(";")[0],
+        "text": "".join(event["choices"][0]["delta"].get("content", "") for event in events),
+        "last": lines[-1],
+    }
+
+
 def engine_routes(offer: Offer) -> object:
     """Return what routes answer that no SDK knows."""
     said = {}
@@ -74,4 +91,4 @@ def refusal(offer: Offer) -> object:
 
 
 if __name__ == "__main__":
-    report.run(read_as_json, read_as_text, standard_library, engine_routes, refusal)
+    report.run(read_as_json, read_as_text, read_lines, standard_library, engine_routes, refusal)

@@ -36,19 +36,48 @@ def invoke(offer: Offer) -> object:
     return {"text": answer.content, "tokens": answer.usage_metadata["total_tokens"]}
 
 
-def completion(offer: Offer) -> object:
+def completing(offer: Offer) -> OpenAI:
     return OpenAI(
         base_url=offer["base_url"],
         api_key=offer["key"],
         model=offer["models"]["chat"],
         temperature=0,
         max_tokens=32,
-    ).invoke("Once upon a time")
+    )
+
+
+def completion(offer: Offer) -> object:
+    return completing(offer).invoke("Once upon a time")
 
 
 def bind_tools(offer: Offer) -> object:
     answer = model(offer).bind_tools([GetWeather]).invoke("What is the weather in Oslo?")
     return [{"name": call["name"], "args": call["args"]} for call in answer.tool_calls]
+
+
+def stream(offer: Offer) -> object:
+    pieces = [chunk.content for chunk in model(offer).stream("Tell me a story.") if chunk.content]
+    return {"pieces": len(pieces), "text": "".join(pieces)}
+
+
+def stream_with_usage(offer: Offer) -> object:
+    """Add the chunks up, as LangChain's documentation does."""
+    whole = None
+    for chunk in model(offer).stream("What is the capital of Norway?", stream_usage=True):
+        whole = chunk if whole is None else whole + chunk
+    return {"text": whole.content, "tokens": whole.usage_metadata["output_tokens"]}
+
+
+def stream_of_tools(offer: Offer) -> object:
+    whole = None
+    asked = model(offer).bind_tools([GetWeather])
+    for chunk in asked.stream("What is the weather in Oslo?"):
+        whole = chunk if whole is None else whole + chunk
+    return [{"name": call["name"], "args": call["args"]} for call in whole.tool_calls]
+
+
+def stream_of_completion(offer: Offer) -> object:
+    return "".join(completing(offer).stream("Once upon a time"))
 
 
 def with_structured_output(offer: Offer) -> object:
@@ -88,6 +117,10 @@ if __name__ == "__main__":
         invoke,
         completion,
         bind_tools,
+        stream,
+        stream_with_usage,
+        stream_of_tools,
+        stream_of_completion,
         with_structured_output,
         image,
         embeddings_of_texts,

@@ -57,6 +57,45 @@ const features = {
     const called = answer.choices[0].message.tool_calls[0].function;
     return { name: called.name, arguments: JSON.parse(called.arguments) };
   },
+  async stream(url) {
+    const pieces = [];
+    const messages = [{ role: "user", content: "Tell me a story." }];
+    const chunks = await chatWith(client(url), { messages, max_tokens: 60, stream: true });
+    for await (const chunk of chunks) pieces.push(chunk.choices[0].delta.content || "");
+    return { pieces: pieces.filter(Boolean).length, text: pieces.join("") };
+  },
+  async stream_with_usage(url) {
+    const more = { stream: true, stream_options: { include_usage: true } };
+    const chunks = [];
+    for await (const chunk of await chatWith(client(url), more)) chunks.push(chunk);
+    const last = chunks.at(-1);
+    return { choices: last.choices.length, tokens: last.usage.completion_tokens };
+  },
+  async stream_of_tools(url) {
+    const messages = [{ role: "user", content: "What is the weather in Oslo?" }];
+    const asked = { model: offer.models.chat, messages, tools: [weather], temperature: 0 };
+    // The SDK's helper puts the calls together.
+    const final = await client(url).chat.completions.stream(asked).finalChatCompletion();
+    const called = final.choices[0].message.tool_calls[0].function;
+    return { name: called.name, arguments: JSON.parse(called.arguments) };
+  },
+  async stream_of_completion(url) {
+    const asked = { model: offer.models.chat, prompt: "Once upon a time", max_tokens: 32 };
+    const chunks = await client(url).completions.create({ ...asked, temperature: 0, stream: true });
+    let text = "";
+    for await (const chunk of chunks) text += chunk.choices[0].text;
+    return text;
+  },
+  async stream_of_responses(url) {
+    const asked = { model: offer.models.chat, input: question[0].content, temperature: 0 };
+    let text = "";
+    let last;
+    for await (const event of await client(url).responses.create({ ...asked, stream: true })) {
+      if (event.type === "response.output_text.delta") text += event.delta;
+      last = event.type;
+    }
+    return { text, last };
+  },
   async json_schema(url) {
     const response_format = { type: "json_schema", json_schema: schema };
     const answer = await chatWith(client(url), { response_format });
@@ -103,6 +142,9 @@ const features = {
   },
   async no_token(url) {
     return chatWith(client(url, "DUMMY_KEY"));
+  },
+  async stream_of_no_such_model(url) {
+    return chatWith(client(url), { model: "absent/model", stream: true });
   },
   async no_such_model(url) {
     return chatWith(client(url), { model: "absent/model" });

@@ -69,6 +69,7 @@ def measure(server: Server, options: argparse.Namespace) -> dict[str, float]:
         command, check=True, capture_output=True, text=True
     )
     measured: dict[str, float] = json.loads(done.stdout)
+    del measured["cpu_each_s"]  # There is one process, which is the whole.
     return measured
 
 

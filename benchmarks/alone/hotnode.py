@@ -26,7 +26,7 @@ from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.remote_images import RemoteImages
 from resource_server.adapters.tracing.exporter import open_tracer
 from resource_server.adapters.tracing.requests import RequestTracer
-from resource_server.adapters.usage_reader import read_usage
+from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.config import Settings
 from resource_server.domain.catalog import (
     AccessRule,
@@ -44,13 +44,14 @@ from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.ports import RequestObserver
 from resource_server.services.catalog import LiveCatalog
-from resource_server.services.completions import Completions
+from resource_server.services.completions import Completions, UsageReaders
 from resource_server.services.entrance import Entrance
 from resource_server.services.gateway import Gateway
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
+from resource_server.services.sessions import CacheSalts
 from resource_server.services.tokens import Tokens
 from resource_server.startup import configure_django, spare_the_collector
 
@@ -148,7 +149,7 @@ async def open_observer() -> AsyncIterator[RequestObserver | None]:
     """Open what the second argument asks for."""
     match sys.argv[2:]:
         case ["unwatched"]:
-            yield None
+            yield Instrumentation(counted=False).observer()
         case ["traced"]:
             collector = f"http://127.0.0.1:{sys.argv[1]}"
             async with open_tracer(collector, headers={}, sample_ratio=1.0) as tracer:
@@ -167,7 +168,8 @@ async def open_gateway() -> AsyncIterator[Gateway]:
         catalog = LiveCatalog(store)
         await catalog.start()
         observer = await stack.enter_async_context(open_observer())
-        limits = await stack.enter_async_context(Limits(MemoryLimitStore(), LimitRules))
+        rules = LimitRules()
+        limits = await stack.enter_async_context(Limits(MemoryLimitStore(), lambda: rules))
         spare_the_collector()
         yield Gateway(
             catalog=catalog,
@@ -176,11 +178,13 @@ async def open_gateway() -> AsyncIterator[Gateway]:
                 backend,
                 limits=limits,
                 images=RemoteImages(),
-                read_usage=read_usage,
+                usage=UsageReaders(answer=read_usage, event=read_event_usage),
+                salts=CacheSalts(b"k" * 32),
                 observe_late=observer.late if observer else None,
             ),
             observer=observer,
             jobs=Jobs(catalog.current, backend),
+            limits=limits,
             models=Models(catalog.current),
             readiness=Readiness(shared={"database": store, "globus_auth": identity}),
             tokens=Tokens(

@@ -8,13 +8,16 @@ import json
 import os
 import time
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import httptools
 import uvloop
 from typing_extensions import override
 
 WARM_UP_S = 1.0
+#: A server that is slow is measured for longer: until every connection had so many answers.
+ANSWERS_EACH = 3
+LONGEST_S = 30.0
 BODY = json.dumps(
     {
         "model": "model",
@@ -51,11 +54,18 @@ Content-Length: {length}
 
 
 class Load:
-    """What all connections share: the request, and the seconds that each answer took."""
+    """What all connections share: the request, and the seconds that each answer took.
 
-    def __init__(self, port: int, path: str) -> None:
-        head = HEAD.format(port=port, path=path, token="t" * 88, length=len(BODY))
+    `wrong` counts answers in which the expected text is not.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        head = HEAD.format(
+            port=options.port, path=options.path, token=options.token, length=len(BODY)
+        )
         self.request = head.replace("\n", "\r\n").encode() + BODY
+        self.expected: bytes = options.expect.encode()
+        self.wrong = 0
         self.latencies: list[float] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -74,6 +84,7 @@ class Connection(asyncio.Protocol):
 
     def _ask(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._body = b""
         self._asked_at = time.perf_counter()
         self._transport.write(self._load.request)
 
@@ -82,12 +93,19 @@ class Connection(asyncio.Protocol):
         """Parse the answer."""
         self._parser.feed_data(data)
 
+    def on_body(self, data: bytes) -> None:
+        """Take a part of the answer."""
+        self._body += data
+
     def on_message_complete(self) -> None:
         """Note how long the answer took, and ask again."""
         self._load.latencies.append(time.perf_counter() - self._asked_at)
+        if self._load.expected not in self._body:
+            self._load.wrong += 1
         status = self._parser.get_status_code()
         if status != 200 and not self._load.failure.done():  # noqa: PLR2004 - the good one
-            self._load.failure.set_exception(RuntimeError(f"the server answered {status}"))
+            said = self._body.decode(errors="replace")
+            self._load.failure.set_exception(RuntimeError(f"the server answered {status}: {said}"))
         self._ask()
 
     @override
@@ -104,19 +122,22 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Return requests per second, latencies in milliseconds, and the server's CPU seconds."""
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return requests per second, latencies in milliseconds, and the servers' CPU seconds."""
     loop = asyncio.get_running_loop()
-    load = Load(options.port, options.path)
+    load = Load(options)
     transports = [
         (await loop.create_connection(partial(Connection, load), "127.0.0.1", options.port))[0]
         for _ in range(options.connections)
     ]
-    await _fails_or_lasts(load, WARM_UP_S)
+    await _fails_or_lasts(load, WARM_UP_S, answers=options.connections)
     load.latencies.clear()
-    began, cpu_before = time.perf_counter(), cpu_s(options.pid)
-    await _fails_or_lasts(load, options.seconds)
-    elapsed, cpu_used = time.perf_counter() - began, cpu_s(options.pid) - cpu_before
+    began, own_before = time.perf_counter(), time.process_time()
+    cpu_before = [cpu_s(pid) for pid in options.pid]
+    await _fails_or_lasts(load, options.seconds, answers=ANSWERS_EACH * options.connections)
+    elapsed, own_used = time.perf_counter() - began, time.process_time() - own_before
+    each = [cpu_s(pid) - before for pid, before in zip(options.pid, cpu_before, strict=True)]
+    cpu_used = sum(each)
     load.failure.cancel()
     for transport in transports:
         transport.abort()
@@ -125,23 +146,33 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
         "rate": len(latencies) / elapsed,
         "p50_ms": 1000 * latencies[len(latencies) // 2],
         "p99_ms": 1000 * latencies[len(latencies) * 99 // 100],
+        "count": len(latencies),
+        "wrong": load.wrong,
         "cpu_s": cpu_used,
+        "cpu_each_s": each,
+        "own_cpu_s": own_used,
         "per_cpu_s": len(latencies) / cpu_used,
     }
 
 
-async def _fails_or_lasts(load: Load, seconds: float) -> None:
-    """Let the load run for so long; raises if a request fails."""
-    await asyncio.wait([load.failure], timeout=seconds)
-    if load.failure.done():
-        load.failure.result()
+async def _fails_or_lasts(load: Load, seconds: float, *, answers: int) -> None:
+    """Let the load run for so long, and for so many answers; raises if a request fails."""
+    ends_at = time.perf_counter() + LONGEST_S
+    while seconds > 0:
+        await asyncio.wait([load.failure], timeout=seconds)
+        if load.failure.done():
+            load.failure.result()
+        enough = len(load.latencies) >= answers or time.perf_counter() > ends_at
+        seconds = 0.0 if enough else 0.1
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
-    parser.add_argument("--pid", type=int, required=True, help="the server's process")
+    parser.add_argument("--pid", type=int, nargs="+", required=True, help="processes to account")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--connections", type=int, required=True)
     parser.add_argument("--path", required=True)
+    parser.add_argument("--token", default="t" * 88)
+    parser.add_argument("--expect", default="", help="a text that is in every right answer")
     print(json.dumps(uvloop.run(measure(parser.parse_args()))))

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from lab.clients import environment
-from lab.clients.environment import NODE_SOURCES, ROOT
+from lab.clients.environment import NODE_SOURCES
+from lab.installing import installation
+from lab.installing.recipe import REQUIREMENTS
 
 
 @pytest.mark.parametrize("name", ["clients", "clients-openai-1"])
 def test_every_package_is_pinned_with_hashes_and_no_address(name: str) -> None:
-    lock = (ROOT / "requirements" / f"{name}.txt").read_text()
+    lock = (REQUIREMENTS / f"{name}.txt").read_text()
     packages = [line for line in lock.splitlines() if line[:1].isalnum()]
     assert packages
     assert all("==" in package and package.endswith("\\") for package in packages)
@@ -30,12 +32,12 @@ def test_node_s_lock_has_checksums_and_no_address() -> None:
 
 def test_an_environment_counts_when_it_was_finished_by_the_present_lock(tmp_path: Path) -> None:
     clients = environment.python_clients(tmp_path)["clients"]
-    assert not environment.is_current(clients)
+    assert not installation.is_current(clients)
     clients.folder.mkdir()
-    (clients.folder / environment.STAMP).write_text('"another"')
-    assert not environment.is_current(clients)
-    (clients.folder / environment.STAMP).write_text(json.dumps(clients.recipe()))
-    assert environment.is_current(clients)
+    (clients.folder / installation.STAMP).write_text('"another"')
+    assert not installation.is_current(clients)
+    (clients.folder / installation.STAMP).write_text(json.dumps(clients.stamp()))
+    assert installation.is_current(clients)
 
 
 def test_a_machine_without_node_is_told_what_to_install(

@@ -6,9 +6,10 @@ import pytest
 
 from compute_functions import engine_config
 from lab import engine, processes
+from lab.recipes import RECIPES
 
 
-@pytest.mark.parametrize("name", engine.RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_launcher_may_take_longer_to_end_than_its_engine(name: str) -> None:
     config = engine_config.load(engine.CONFIGS / "engines" / f"{name}.yaml")
 

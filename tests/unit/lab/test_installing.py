@@ -16,7 +16,7 @@ import pytest
 from lab.infinity import install as install_infinity
 from lab.infinity import recipe as infinity_recipe
 from lab.infinity import weights
-from lab.installing import environment, pip, preconditions
+from lab.installing import installation, pip, preconditions
 from lab.installing.environment import Environment
 from lab.installing.recipe import Recipe
 from lab.vllm_cpu import install as install_vllm
@@ -107,16 +107,16 @@ def test_an_environment_without_the_stamp_is_not_current(tmp_path: Path, recipe:
     target = Environment(tmp_path, recipe)
     assert not target.is_current()
 
-    (tmp_path / environment.STAMP).write_text(json.dumps(recipe.stamp()))
+    (tmp_path / installation.STAMP).write_text(json.dumps(recipe.stamp()))
     assert target.is_current()
 
     older = recipe.stamp() | {"torch": "torch==2.0.0+cpu"}
-    (tmp_path / environment.STAMP).write_text(json.dumps(older))
+    (tmp_path / installation.STAMP).write_text(json.dumps(older))
     assert not target.is_current()
 
 
 def test_one_engine_s_environment_is_not_another_s(tmp_path: Path) -> None:
-    (tmp_path / environment.STAMP).write_text(json.dumps(INFINITY.stamp()))
+    (tmp_path / installation.STAMP).write_text(json.dumps(INFINITY.stamp()))
 
     assert Environment(tmp_path, INFINITY).is_current()
     assert not Environment(tmp_path, VLLM).is_current()
@@ -133,7 +133,7 @@ def test_what_is_installed_is_left_alone(
 ) -> None:
     target = tmp_path / "engine"
     target.mkdir()
-    (target / environment.STAMP).write_text(json.dumps(recipe.stamp()))
+    (target / installation.STAMP).write_text(json.dumps(recipe.stamp()))
     before = sorted(target.iterdir())
 
     assert install(["--target", str(target)]) == 0
@@ -207,3 +207,56 @@ def test_torchvision_finds_its_operators_beside_a_cpu_torch(
     )
 
     assert run.stdout.split() == [f"torchvision::{name}" for name in declared]
+
+
+@dataclasses.dataclass(slots=True)
+class NotesItsBuilds:
+    """An installation that writes one file, or fails after that."""
+
+    folder: Path
+    made_from: str = "first"
+    fails: bool = False
+    built: int = 0
+    title: str = "a file"
+
+    def stamp(self) -> str:
+        return self.made_from
+
+    def build(self, say: Callable[[str], None]) -> None:
+        self.folder.mkdir()
+        (self.folder / self.made_from).touch()
+        self.built += 1
+        if self.fails:
+            raise installation.InstallFailed("in the middle")
+
+
+def test_an_installation_is_made_once_until_what_it_is_made_from_changes(tmp_path: Path) -> None:
+    wanted = NotesItsBuilds(tmp_path / "below" / "here")
+    for _ in range(2):
+        installation.ensure(wanted, print)
+    assert wanted.built == 1
+
+    wanted.made_from = "second"
+    installation.ensure(wanted, print)
+
+    assert wanted.built == 2
+    assert {path.name for path in wanted.folder.iterdir()} == {"second", installation.STAMP}
+
+
+def test_an_installation_that_failed_is_not_current_and_is_made_anew(tmp_path: Path) -> None:
+    wanted = NotesItsBuilds(tmp_path / "here", fails=True)
+    with pytest.raises(installation.InstallFailed):
+        installation.ensure(wanted, print)
+    assert not installation.is_current(wanted)
+
+    wanted.fails = False
+    installation.ensure(wanted, print)
+
+    assert installation.is_current(wanted)
+
+
+def test_a_step_that_fails_or_hangs_is_an_error() -> None:
+    with pytest.raises(installation.InstallFailed, match="the reason"):
+        installation.run([sys.executable, "-c", "import sys; sys.exit('the reason')"])
+    with pytest.raises(installation.InstallFailed, match="took over"):
+        installation.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.01)

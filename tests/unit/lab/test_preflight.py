@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab import preflight
+from lab.recipes import RECIPES
 
 ROOT = Path(__file__).parents[3]
-ENGINES = list(preflight.RECIPES.values())
+ENGINES = list(RECIPES.values())
 
 
 def test_the_readme_says_what_preflight_demands() -> None:

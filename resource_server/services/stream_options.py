@@ -15,6 +15,11 @@ _FORM_FIELDS = {
     "continuous_usage_stats": "stream_continuous_usage_stats",
 }
 _FORM_VALUES = {"true": True, "false": False}
+#: What engines are asked, by how they count.
+_WANTED = {
+    StreamUsage.FINAL: {"include_usage": True},
+    StreamUsage.CONTINUOUS: {"include_usage": True, "continuous_usage_stats": True},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,22 +58,26 @@ def usage_options(body: RequestBody, route: str, framework: Framework) -> Stream
         return NOTHING_ASKED
     is_form = route.startswith("audio/")
     given = _form_options(body) if is_form else _options(body)
-    if given is None:
+    asked = None if given is None else _asked(given)
+    if given is None or asked is None:
         return NOTHING_ASKED
+    wanted = _WANTED[framework.stream_usage]
+    # An engine that counts at the end alone says nothing in between that could be cut out.
+    continuous = asked.continuous or framework.stream_usage is StreamUsage.FINAL
+    view = UsageView(final=asked.final, continuous=continuous)
+    if is_form:
+        return StreamOptions(values={_FORM_FIELDS[name]: "true" for name in wanted}, view=view)
+    return StreamOptions(values={"stream_options": {**given, **wanted}}, view=view)
+
+
+def _asked(given: Mapping[str, object]) -> UsageView | None:
+    """Return what the caller asked to see; None if that is neither true nor false."""
     final = given.get("include_usage") or False
     # vLLM passes over the second without the first.
     continuous = final and (given.get("continuous_usage_stats") or False)
     if not isinstance(final, bool) or not isinstance(continuous, bool):
-        return NOTHING_ASKED
-    wanted = {"include_usage": True}
-    if framework.stream_usage is StreamUsage.CONTINUOUS:
-        wanted["continuous_usage_stats"] = True
-    view = UsageView(
-        final=final, continuous=continuous or framework.stream_usage is StreamUsage.FINAL
-    )
-    if is_form:
-        return StreamOptions(values={_FORM_FIELDS[n]: "true" for n in wanted}, view=view)
-    return StreamOptions(values={"stream_options": {**given, **wanted}}, view=view)
+        return None
+    return UsageView(final=final, continuous=continuous)
 
 
 def _options(body: RequestBody) -> Mapping[str, object] | None:

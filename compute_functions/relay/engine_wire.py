@@ -109,7 +109,7 @@ class Chunked:
         parts: list[bytes] = []
         at = 0
         while not self.done:
-            after = self._content(data, at, parts) if self._within else self._line(data, at)
+            after = self._content(data, at, parts) if self._within else self._chunk(data, at, parts)
             if after == at:
                 break
             at = after
@@ -138,6 +138,16 @@ class Chunked:
             raise EngineBrokeOff("a chunk of the engine's answer is longer than it says")
         self._within = False
         return at + 2
+
+    def _chunk(self, data: bytes, at: int, parts: list[bytes]) -> int:
+        """Take a chunk that is all there, as nearly each is, or else its first line."""
+        end = data.find(b"\r\n", at, at + _MOST_LINE)
+        if not self._last and _HEX.fullmatch(data, at, end):
+            begin, after = end + 2, end + 2 + int(data[at:end], 16)
+            if begin < after and data[after : after + 2] == b"\r\n":
+                parts.append(data[begin:after])
+                return after + 2
+        return self._line(data, at)
 
     def _line(self, data: bytes, at: int) -> int:
         """Take a chunk's size, or a line behind the last chunk; return where it ends."""

@@ -38,7 +38,12 @@ async def test_a_site_s_relay_serves_every_web_process(processes: Processes) -> 
             processes.served(Path(folder), relay_port=str(port)) as running,
             Dialler.to(port) as dialler,
         ):
-            assert await dialler.refused(site.credential(model=MODEL)) == 403
+
+            async def has_read_the_catalog() -> bool:
+                return await dialler.refused(site.credential(model=MODEL)) == 403
+
+            # Until then it answers 503.
+            await eventually_so(has_read_the_catalog, seconds=60, every_s=0.1)
             # The files of the gateway whose controller is active: they share a database.
             enrol(site, processes.gateway.catalog)
 

@@ -87,7 +87,9 @@ async def test_an_engine_that_is_killed_is_unreachable_and_then_failed(
         later = await ask(engine, 1)
 
     assert isinstance(at_once, SiteFailure)
-    assert at_once.code is FailureCode.ENGINE_UNREACHABLE
+    # The kernel takes a connection as long as one of the dying processes holds the socket; then
+    # nobody can say that the request did not run.
+    assert at_once.code in {FailureCode.ENGINE_UNREACHABLE, FailureCode.ENGINE_BROKE_OFF}
     assert isinstance(later, SiteFailure)
     assert later.code is FailureCode.MODEL_NOT_RUNNING
     assert status == 1

@@ -58,20 +58,29 @@ def members_of(body: bytes) -> list[set[str]]:
     return seen
 
 
-def text_of(body: bytes) -> str:
-    """Return all that the deltas say, whatever it is."""
-    deltas = [
-        choice["delta"]
+def pieces_of(body: bytes) -> list[tuple[int, str]]:
+    """Return what each delta says, whatever it is, and of which choice."""
+    return [
+        (choice["index"], _said(choice["delta"]))
         for event in body.split(b"\n\n")
         if event.startswith(b"data: {")
         for choice in json.loads(event[6:])["choices"]
-        if choice["index"] == 0
     ]
-    return "".join(
+
+
+def texts_of(body: bytes) -> dict[int, str]:
+    """Return all that the deltas of each choice say."""
+    texts: dict[int, str] = {}
+    for index, piece in pieces_of(body):
+        texts[index] = texts.get(index, "") + piece
+    return texts
+
+
+def _said(delta: dict[str, Any]) -> str:
+    return (
         (delta.get("content") or "")
         + (delta.get("reasoning") or "")
         + "".join(call["function"].get("arguments") or "" for call in delta.get("tool_calls") or ())
-        for delta in deltas
     )
 
 
@@ -112,9 +121,9 @@ async def test_the_caller_sees_what_the_engine_would_say(
     ) as gateway:
         status, _, seen = await gateway.ask(**body)
         line = await gateway.line()
-    assert (status, text_of(seen)) == (200, text_of(expected))
+    assert (status, texts_of(seen)) == (200, texts_of(expected))
     assert members_of(seen) == members_of(expected)
-    if len(events_of(seen)) == len(events_of(expected)):
+    if pieces_of(seen) == pieces_of(expected):
         assert events_of(seen) == events_of(expected)
     assert seen.endswith(b"data: [DONE]\n\n")
     assert line["input_tokens"] > 0

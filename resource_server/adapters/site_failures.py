@@ -32,6 +32,19 @@ def site_error(cluster: str, failure: SiteFailure, *, too_large: str = "") -> er
     return kind(text.format(cluster=cluster))
 
 
+def interrupted(cluster: str, *, began: bool) -> errors.BackendInterrupted:
+    """Return the error of a request whose link is gone; it has run, or may have."""
+    if began:
+        return errors.BackendInterrupted(
+            f"The connection to the cluster '{cluster}' was lost within the answer. What came of "
+            "it is good; the rest is lost."
+        )
+    return errors.BackendInterrupted(
+        f"The connection to the cluster '{cluster}' was lost before the answer came. The request "
+        "may have run, so it was not sent again; you may send it again."
+    )
+
+
 def contract_broken(cluster: str, reason: str) -> errors.BackendUnavailable:
     """Say that gateway and site do not fit together; only operators can help."""
     log.error("site_contract_broken", cluster=cluster, reason=reason)

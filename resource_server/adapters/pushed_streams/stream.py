@@ -13,7 +13,7 @@ from compute_functions.contract.frames import WINDOW, Frame, FrameKind
 from compute_functions.contract.pushes import STREAM, FrameReader
 from compute_functions.contract.relay import AnswerEnd, AnswerError, AnswerHead
 from resource_server.adapters import engine_heads
-from resource_server.adapters.site_failures import contract_broken, site_error
+from resource_server.adapters.site_failures import contract_broken, interrupted, site_error
 from resource_server.domain import errors
 
 
@@ -68,7 +68,7 @@ class PushedStream:
 
     async def aclose(self) -> None:
         """Have the site hang up on its engine, unless the answer is whole."""
-        self._fail(_interrupted(self.cluster, began=_has_result(self.began)))
+        self._fail(interrupted(self.cluster, began=_has_result(self.began)))
         self._pieces.clear()
         if self._reading is not None:
             self._reading.cancel()
@@ -86,7 +86,7 @@ class PushedStream:
         finally:
             # Its connection may be gone, or the listener stops: then there is no more.
             self._reading.cancel()
-            self._fail(_interrupted(self.cluster, began=_has_result(self.began)))
+            self._fail(interrupted(self.cluster, began=_has_result(self.began)))
         if not self._reading.cancelled():
             self._reading.result()
         return self._told
@@ -187,15 +187,3 @@ def _ran(error: errors.HotnodeError) -> errors.HotnodeError:
     """Return the error of a request that may have run: nobody is invited to repeat it."""
     error.retry_after_s = None
     return error
-
-
-def _interrupted(cluster: str, *, began: bool) -> errors.BackendInterrupted:
-    if began:
-        return errors.BackendInterrupted(
-            f"The connection to the cluster '{cluster}' was lost within the answer. What came of "
-            "it is good; the rest is lost."
-        )
-    return errors.BackendInterrupted(
-        f"The connection to the cluster '{cluster}' was lost before the answer came. The request "
-        "may have run, so it was not sent again; you may send it again."
-    )

@@ -31,19 +31,6 @@ def too_many(cluster: str) -> errors.HotnodeError:
     return error
 
 
-def interrupted(cluster: str, *, began: bool) -> errors.BackendInterrupted:
-    """Return the error of a request whose link is gone; it has run, or may have."""
-    if began:
-        return errors.BackendInterrupted(
-            f"The connection to the cluster '{cluster}' was lost within the answer. What came of "
-            "it is good; the rest is lost."
-        )
-    return errors.BackendInterrupted(
-        f"The connection to the cluster '{cluster}' was lost before the answer came. The request "
-        "may have run, so it was not sent again; you may send it again."
-    )
-
-
 def silent(cluster: str) -> errors.BackendTimeout:
     """Return the error of a request of which nothing was heard for too long."""
     return errors.BackendTimeout(

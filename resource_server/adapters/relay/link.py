@@ -26,6 +26,7 @@ from resource_server.adapters.relay.load import Load
 from resource_server.adapters.relay.stream import RelayStream
 from resource_server.adapters.relay.traffic import LinkState, Room, Traffic
 from resource_server.adapters.relay.upload import MOST_REQUEST, Upload
+from resource_server.adapters.site_failures import interrupted
 from resource_server.domain import errors
 
 log = structlog.get_logger()
@@ -184,7 +185,7 @@ class Link:
         for number, stream in list(self._streams.items()):
             self._forget(number)
             self._traffic.interrupted += 1
-            stream.fail(failures.interrupted(self.instance.cluster, began=stream.began))
+            stream.fail(interrupted(self.instance.cluster, began=stream.began))
         self._gone(self, reason)
 
     def drain(self) -> None:
@@ -271,7 +272,7 @@ class Link:
             if stream.began and number not in hello.bodies:
                 self._forget(number)
                 self._traffic.interrupted += 1
-                stream.fail(failures.interrupted(self.instance.cluster, began=True))
+                stream.fail(interrupted(self.instance.cluster, began=True))
 
     def _give_back(self) -> None:
         """Give back the requests of which nothing has left."""

@@ -11,7 +11,7 @@ from compute_functions.contract.relay import AnswerEnd, AnswerHead, StreamState
 from resource_server.adapters import engine_heads
 from resource_server.adapters.relay import failures
 from resource_server.adapters.relay.upload import Upload
-from resource_server.adapters.site_failures import contract_broken
+from resource_server.adapters.site_failures import contract_broken, interrupted
 from resource_server.domain import errors
 from resource_server.domain.catalog import Transport
 from resource_server.domain.inference import Hops, StreamHead
@@ -122,7 +122,7 @@ class RelayStream:
         """Stop the engine's work on it, unless the answer is whole."""
         if not self._over:
             self._owner.cancel(self._number)
-            self.fail(failures.interrupted(self._cluster, began=self._head is not None))
+            self.fail(interrupted(self._cluster, began=self._head is not None))
         self._pieces.clear()
 
     # What the link says

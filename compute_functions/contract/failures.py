@@ -63,10 +63,14 @@ class SiteFailure:
     def from_wire(cls, wire: object) -> Self:
         """Read what `to_wire` wrote."""
         values = fields.versioned(wire)
-        try:
-            code = FailureCode(fields.text(values, "code"))
-        except ValueError:
-            # Not as a cause: its text repeats the value uncut.
-            unknown = fields.quoted(values.get("code"))
-            raise ContractError(f"unknown failure code {unknown}") from None
-        return cls(code=code, message=fields.text(values, "message"))
+        return cls(code=failure_code(values), message=fields.text(values, "message"))
+
+
+def failure_code(values: JsonObject) -> FailureCode:
+    """Return the field `code`, or raise `ContractError` for one that is not known."""
+    try:
+        return FailureCode(fields.text(values, "code"))
+    except ValueError:
+        # Not as a cause: its text repeats the value uncut.
+        unknown = fields.quoted(values.get("code"))
+        raise ContractError(f"unknown failure code {unknown}") from None

@@ -9,18 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Self
+from typing import Self, cast
 
 from compute_functions.contract import fields
 from compute_functions.contract.errors import ContractError
-from compute_functions.contract.failures import FailureCode
+from compute_functions.contract.failures import FailureCode, failure_code
 from compute_functions.contract.fields import JsonObject
 
 #: Instances may name no more paths, and links no more streams, than this.
 MOST_ITEMS = 100_000
 
+
+def _plain(value: object) -> JsonObject:
+    """Return a value within another one as JSON's encoder knows it."""
+    return dict(value) if isinstance(value, Mapping) else asdict(cast("StreamState", value))
+
+
 # Made once: `json.dumps` with separators makes one for each call.
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)
 
 
 def _read(payload: bytes) -> JsonObject:
@@ -35,12 +41,20 @@ def _read(payload: bytes) -> JsonObject:
     return values
 
 
-def _written(values: JsonObject) -> bytes:
-    return _ENCODER.encode(values).encode("ascii")
+class Payload:
+    """A value that is a frame's payload."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def to_payload(self) -> bytes:
+        """Return the payload."""
+        # Not `asdict`, which copies deeply: some are written for every answer.
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return _ENCODER.encode(values).encode("ascii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Payload):
     """HELLO: which instance the relay stands for, and what it has of this link's streams.
 
     `link` is a random name that the relay gave to the link; it stays the same when the relay dials
@@ -54,10 +68,6 @@ class Hello:
     paths: tuple[str, ...]
     hub: str = ""
     bodies: Mapping[int, int] = field(default_factory=dict)
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written(asdict(self))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -88,7 +98,7 @@ class StreamState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Accept:
+class Accept(Payload):
     """ACCEPT: the hub takes the link.
 
     `hub` is the name of the hub's process, `resumed` tells whether the link goes on where it was
@@ -101,10 +111,6 @@ class Accept:
     session_s: float
     resumed: bool = False
     streams: Mapping[int, StreamState] = field(default_factory=dict)
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written(asdict(self))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -123,15 +129,11 @@ class Accept:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renewal:
+class Renewal(Payload):
     """RENEW: a session for the time after the present one."""
 
     session: str
     session_s: float
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written(asdict(self))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -143,7 +145,7 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RelayRequest:
+class RelayRequest(Payload):
     """REQUEST: one request for the engine, without its body, which has `body_bytes`.
 
     `path` is one of those in `Hello`. The engine has `timeout_s` seconds for its answer's head, and
@@ -157,19 +159,6 @@ class RelayRequest:
     timeout_s: float
     silence_s: float
     headers: Mapping[str, str] = field(default_factory=dict)
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written(
-            {
-                "request_id": self.request_id,
-                "path": self.path,
-                "body_bytes": self.body_bytes,
-                "timeout_s": self.timeout_s,
-                "silence_s": self.silence_s,
-                "headers": dict(self.headers),
-            }
-        )
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -186,16 +175,11 @@ class RelayRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerHead:
+class AnswerHead(Payload):
     """HEAD: how the engine's answer begins, whatever its status."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        # Field by field: `asdict` copies deeply, and this is written for every answer.
-        return _written({"status": self.status, "headers": dict(self.headers)})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -207,7 +191,7 @@ class AnswerHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerEnd:
+class AnswerEnd(Payload):
     """END: the engine's answer is whole.
 
     `engine_s` is the time from the request's first byte to the engine's last one, `site_s` all the
@@ -216,10 +200,6 @@ class AnswerEnd:
 
     engine_s: float = 0.0
     site_s: float = 0.0
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written({"engine_s": self.engine_s, "site_s": self.site_s})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
@@ -231,39 +211,25 @@ class AnswerEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerError:
+class AnswerError(Payload):
     """ERROR: there will be no whole answer."""
 
     code: FailureCode
     message: str
 
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written({"code": self.code.value, "message": self.message})
-
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
         """Read what `to_payload` wrote."""
         values = _read(payload)
-        try:
-            code = FailureCode(fields.text(values, "code"))
-        except ValueError:
-            # Not as a cause: its text repeats the value uncut.
-            unknown = fields.quoted(values.get("code"))
-            raise ContractError(f"unknown failure code {unknown}") from None
-        return cls(code=code, message=fields.text(values, "message"))
+        return cls(code=failure_code(values), message=fields.text(values, "message"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoad:
+class EngineLoad(Payload):
     """STATS: how many requests the engine runs, and how many wait in it."""
 
     running: float
     waiting: float
-
-    def to_payload(self) -> bytes:
-        """Return the payload."""
-        return _written(asdict(self))
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:

@@ -73,11 +73,15 @@ class EventsUnderWay:
             # What breaks behind the engine's own end harms nobody.
             if not reader.complete:
                 raise
-        # An engine may leave out the last blank line; what else is no whole event is not shown.
-        if (rest := splitter.rest) and (shown := reader.take([rest])) and reader.complete:
+        if shown := self._unended(splitter.rest):
             yield shown
         if not reader.complete:
             raise errors.BackendInterrupted
+
+    def _unended(self, rest: bytes) -> bytes:
+        """Return a last event whose blank line the engine left out; else nothing of it is shown."""
+        shown = self.reader.take([rest]) if rest else b""
+        return shown if self.reader.complete else b""
 
 
 def _look_at(task: asyncio.Task[bytes]) -> None:

@@ -44,11 +44,32 @@ class SiteDirectory:
         return self.root / "logs"
 
     @property
+    def orders(self) -> Path:
+        """What each instance is to be."""
+        return self.root / "orders"
+
+    @property
+    def credentials(self) -> Path:
+        """With what each instance proves itself to the hubs."""
+        return self.root / "credentials"
+
+    @property
+    def control(self) -> Path:
+        """What instances are told."""
+        return self.root / "control"
+
+    @property
+    def agent(self) -> Path:
+        """The agent's own files."""
+        return self.root / "agent"
+
+    @property
     def relay(self) -> Path:
         """What the site enrolled with at a gateway, if it did."""
         return self.root / "relay"
 
     def prepare(self) -> None:
         """Make the folders, closed to everybody else."""
-        for folder in (self.root, self.instances, self.keys, self.logs):
+        own = (self.instances, self.keys, self.logs)
+        for folder in (self.root, *own, self.orders, self.credentials, self.control, self.agent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

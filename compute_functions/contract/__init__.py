@@ -14,7 +14,21 @@ from compute_functions.contract.answers import EngineAnswer
 from compute_functions.contract.errors import ContractError, UnsupportedProtocol
 from compute_functions.contract.failures import FailureCode, SiteFailure
 from compute_functions.contract.fields import PROTOCOL_VERSION, JsonObject, versioned
-from compute_functions.contract.instances import Instance, InstanceState, SiteStatus
+from compute_functions.contract.instances import (
+    AgentReport,
+    Instance,
+    InstanceState,
+    ModelOutlook,
+    SiteStatus,
+    Stage,
+)
+from compute_functions.contract.lifecycle import (
+    Demand,
+    DesiredModel,
+    DesiredState,
+    ModelDemand,
+    Wishes,
+)
 from compute_functions.contract.packing import (
     COMPRESS_FROM,
     ENVELOPE_ALLOWANCE,
@@ -34,19 +48,27 @@ __all__ = [
     "GLOBUS_PAYLOAD_LIMIT",
     "MAX_UNPACKED",
     "PROTOCOL_VERSION",
+    "AgentReport",
     "ContractError",
+    "Demand",
+    "DesiredModel",
+    "DesiredState",
     "EngineAnswer",
     "EngineRequest",
     "FailureCode",
     "Instance",
     "InstanceState",
     "JsonObject",
+    "ModelDemand",
+    "ModelOutlook",
     "Push",
     "PushedAnswer",
     "SiteFailure",
     "SiteReply",
     "SiteStatus",
+    "Stage",
     "UnsupportedProtocol",
+    "Wishes",
     "pack",
     "packed_size",
     "read_reply",

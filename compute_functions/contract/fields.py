@@ -65,6 +65,62 @@ def whole_number(values: JsonObject, name: str) -> int:
     return int(number(values, name))
 
 
+def count(values: JsonObject, name: str, *, most: float = NUMBER_LIMIT) -> int:
+    """Return a whole number from 0 to `most`."""
+    found = whole_number(values, name)
+    if not 0 <= found <= most:
+        raise ContractError(f"{name} is not between 0 and {most:g}")
+    return found
+
+
+def duration(values: JsonObject, name: str) -> float:
+    """Return a number of seconds that is not below zero."""
+    found = number(values, name)
+    if found < 0:
+        raise ContractError(f"{name} is less than nothing")
+    return found
+
+
+def optional_number(values: JsonObject, name: str) -> float | None:
+    """Return a number as `number` does, or None where it is null."""
+    return None if present(values, name) is None else number(values, name)
+
+
+def optional_count(values: JsonObject, name: str) -> int | None:
+    """Return a number as `count` does, or None where it is null."""
+    return None if present(values, name) is None else count(values, name)
+
+
+def present(values: JsonObject, name: str) -> object:
+    """Return whatever the field holds, null included."""
+    if name not in values:
+        raise ContractError(f"{name} is missing")
+    return values[name]
+
+
+def flag(values: JsonObject, name: str) -> bool:
+    """Return true or false."""
+    value = values.get(name)
+    if not isinstance(value, bool):
+        raise ContractError(f"{name} is neither true nor false")
+    return value
+
+
+def json_object(wire: object, what: str) -> JsonObject:
+    """Return an object, or raise `ContractError` about `what`."""
+    if not isinstance(wire, dict):
+        raise ContractError(f"{what} is not an object")
+    return wire
+
+
+def items(values: JsonObject, name: str, *, most: int) -> list[object]:
+    """Return a list of at most so many items."""
+    value = values.get(name)
+    if not isinstance(value, list) or len(value) > most:
+        raise ContractError(f"{name} is not a list of at most {most}")
+    return value
+
+
 def headers(values: JsonObject, name: str) -> dict[str, str]:
     """Return HTTP headers, each of which is one line."""
     value = values.get(name)

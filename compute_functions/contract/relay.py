@@ -60,13 +60,16 @@ class Hello(Payload):
     `link` is a random name that the relay gave to the link; it stays the same when the relay dials
     again to go on with it, and `bodies` then says how many bytes of each request's body have come,
     by stream. `hub` is the hub's name from its last `Accept`, nothing at first. `paths` are those
-    that requests may use, as `/v1/chat/completions`.
+    that requests may use, as `/v1/chat/completions`. `run` is a random name that the relay's
+    process gave to itself: of links of another run of the instance it has nothing. Older relays say
+    none, from which nothing follows.
     """
 
     instance: str
     link: str
     paths: tuple[str, ...]
     hub: str = ""
+    run: str = ""
     bodies: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -81,6 +84,7 @@ class Hello(Payload):
             link=fields.text(values, "link"),
             paths=tuple(paths),
             hub=fields.text(values, "hub"),
+            run=fields.text(values, "run") if "run" in values else "",
             bodies=_numbered(values.get("bodies")),
         )
 
@@ -123,7 +127,7 @@ class Accept(Payload):
             hub=fields.text(values, "hub"),
             session=fields.text(values, "session"),
             session_s=fields.number(values, "session_s"),
-            resumed=_flag(values, "resumed"),
+            resumed=fields.flag(values, "resumed"),
             streams={_stream(name): _stream_state(state) for name, state in streams.items()},
         )
 
@@ -167,7 +171,7 @@ class RelayRequest(Payload):
         return cls(
             request_id=fields.text(values, "request_id"),
             path=fields.text(values, "path"),
-            body_bytes=_count(values, "body_bytes"),
+            body_bytes=fields.count(values, "body_bytes"),
             timeout_s=fields.number(values, "timeout_s"),
             silence_s=fields.number(values, "silence_s"),
             headers=fields.headers(values, "headers"),
@@ -240,24 +244,10 @@ class EngineLoad(Payload):
         )
 
 
-def _flag(values: JsonObject, name: str) -> bool:
-    value = values.get(name)
-    if not isinstance(value, bool):
-        raise ContractError(f"{name} is neither true nor false")
-    return value
-
-
-def _count(values: JsonObject, name: str) -> int:
-    count = fields.whole_number(values, name)
-    if count < 0:
-        raise ContractError(f"{name} is less than nothing")
-    return count
-
-
 def _numbered(value: object) -> dict[int, int]:
     if not isinstance(value, dict) or len(value) > MOST_ITEMS:
         raise ContractError("bodies is not an object")
-    return {_stream(name): _count(value, name) for name in value}
+    return {_stream(name): fields.count(value, name) for name in value}
 
 
 def _stream(name: str) -> int:
@@ -270,7 +260,7 @@ def _stream_state(value: object) -> StreamState:
     if not isinstance(value, dict):
         raise ContractError("a stream's state is not an object")
     return StreamState(
-        head=_flag(value, "head"),
-        received=_count(value, "received"),
-        credit=_count(value, "credit"),
+        head=fields.flag(value, "head"),
+        received=fields.count(value, "received"),
+        credit=fields.count(value, "credit"),
     )

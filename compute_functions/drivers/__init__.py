@@ -1,0 +1,11 @@
+"""How instances become jobs: the port `InstanceDriver`, and the drivers behind it."""
+
+from compute_functions.drivers.driver import (
+    Capacity,
+    DriverFailed,
+    InstanceDriver,
+    Job,
+    JobState,
+)
+
+__all__ = ["Capacity", "DriverFailed", "InstanceDriver", "Job", "JobState"]

@@ -1,0 +1,1 @@
+"""The site's agent: one process per site that makes the gateway's desired state so."""

@@ -1,0 +1,121 @@
+"""Who wants which model, added up over all hubs, and when each was last used."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from compute_functions.contract import Demand
+from compute_functions.site_agent import json_file
+
+log = logging.getLogger(__name__)
+
+#: A hub that has said nothing for so long wants nothing any more (seconds).
+FORGOTTEN_AFTER_S = 15.0
+#: Uses are written down at most so often (seconds): after a crash a model may idle so much longer.
+WRITTEN_EVERY_S = 10.0
+#: Models whose last use is remembered.
+MOST_MODELS = 20_000
+
+#: A model's id and its framework.
+Served: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How much a model is wanted; `used_at` is seconds since the epoch, None if never."""
+
+    waiting: int = 0
+    running: int = 0
+    used_at: float | None = None
+
+
+class Demands:
+    """Takes what hubs say. `now` is the time since the epoch, `clock` one that never jumps."""
+
+    def __init__(self, path: Path, *, now: Callable[[], float], clock: Callable[[], float]) -> None:
+        self._path = path
+        self._now = now
+        self._clock = clock
+        self._hubs: dict[str, tuple[float, Demand]] = {}
+        self._used: dict[Served, float] = {}
+        self._written_at = 0.0
+        self._changed = False
+
+    def load(self) -> None:
+        """Read when models were last used."""
+        values = json_file.read(self._path)
+        for item in values if isinstance(values, list) else ():
+            match item:
+                case [str(model), str(framework), float() | int() as used_at]:
+                    # A clock that was ahead must not keep a model for ever.
+                    self._used[model, framework] = min(float(used_at), self._now())
+                case _:
+                    log.error("use_unreadable path=%s item=%r", self._path, item)
+
+    def take(self, demand: Demand) -> bool:
+        """Take what a hub says; tell whether somebody now waits for what nobody waited for."""
+        before = {served for served, wanted in self._sums().items() if wanted.waiting}
+        self._hubs[demand.hub] = (self._clock(), demand)
+        for one in demand.models:
+            served = (one.model, one.framework)
+            is_busy = bool(one.waiting or one.running)
+            ago = 0.0 if is_busy else one.used_s
+            if ago is not None:
+                self._use(served, self._now() - max(0.0, ago))
+        waited_for = {(one.model, one.framework) for one in demand.models if one.waiting}
+        return not waited_for <= before
+
+    def wanted(self, model: str, framework: str) -> Wanted:
+        """Return how much a model is wanted now."""
+        return self.all().get((model, framework), Wanted())
+
+    def all(self) -> dict[Served, Wanted]:
+        """Return every model that anybody wants, or has ever used."""
+        sums = self._sums()
+        return {
+            served: Wanted(
+                waiting=sums[served].waiting if served in sums else 0,
+                running=sums[served].running if served in sums else 0,
+                used_at=self._used.get(served),
+            )
+            for served in self._used.keys() | sums.keys()
+        }
+
+    def save(self) -> None:
+        """Write down when models were last used, unless that was done a moment ago."""
+        now = self._clock()
+        if self._changed and now - self._written_at >= WRITTEN_EVERY_S:
+            self._write(now)
+
+    def flush(self) -> None:
+        """Write it down now."""
+        if self._changed:
+            self._write(self._clock())
+
+    def _write(self, now: float) -> None:
+        json_file.write(self._path, [[*served, at] for served, at in self._used.items()])
+        self._written_at, self._changed = now, False
+
+    def _use(self, served: Served, at: float) -> None:
+        if at > self._used.get(served, 0.0):
+            self._used[served] = at
+            self._changed = True
+        if len(self._used) > MOST_MODELS:
+            del self._used[min(self._used, key=lambda one: self._used[one])]
+
+    def _sums(self) -> dict[Served, Wanted]:
+        horizon = self._clock() - FORGOTTEN_AFTER_S
+        self._hubs = {hub: said for hub, said in self._hubs.items() if said[0] >= horizon}
+        sums: dict[Served, Wanted] = {}
+        for _, demand in self._hubs.values():
+            for one in demand.models:
+                served = (one.model, one.framework)
+                so_far = sums.get(served, Wanted())
+                sums[served] = Wanted(
+                    waiting=so_far.waiting + one.waiting, running=so_far.running + one.running
+                )
+        return sums

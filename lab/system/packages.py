@@ -60,7 +60,12 @@ RABBITMQ = Package(
     program="usr/lib/rabbitmq/bin/rabbitmq-server",
     services=("rabbitmq-server.service", "epmd.service", "epmd.socket"),
 )
-ALL = (POSTGRESQL, REDIS, RABBITMQ)
+MUNGE = Package(name="munge", program="usr/sbin/munged", services=("munge.service",))
+# Their plugins (slurm-wlm-basic-plugins) hold no program; each of them depends on these.
+SLURMCTLD = Package(name="slurmctld", program="usr/sbin/slurmctld", services=("slurmctld.service",))
+SLURMD = Package(name="slurmd", program="usr/sbin/slurmd", services=("slurmd.service",))
+SLURM_CLIENT = Package(name="slurm-client", program="usr/bin/squeue")
+ALL = (POSTGRESQL, REDIS, RABBITMQ, MUNGE, SLURMCTLD, SLURMD, SLURM_CLIENT)
 
 
 def missing(root: Path = Path("/")) -> list[Package]:

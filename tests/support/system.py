@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and RabbitMQ for tests: each starts when first asked for, once per process.
+"""PostgreSQL, Redis, RabbitMQ and Slurm for tests: started when first asked for, once a process.
 
 A test that stops a server runs one of its own: `async with postgresql(tmp_path) as server`.
 """
@@ -13,6 +13,9 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis as RedisClient
 
+from lab.slurm.client import ENDED
+from lab.slurm.cluster import SlurmCluster, slurm_cluster
+from lab.slurm.plan import Clocks
 from lab.system.packages import PackageMissing
 from lab.system.postgresql import Postgresql, postgresql
 from lab.system.rabbitmq import Rabbitmq, rabbitmq
@@ -46,6 +49,27 @@ async def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIter
     with _installed():
         async with rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as server:
             yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def slurm_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SlurmCluster]:
+    with _installed():
+        folder, clocks = tmp_path_factory.mktemp("slurm"), Clocks(kill_wait_s=2)
+        async with slurm_cluster(folder, name="tests", clocks=clocks) as cluster:
+            yield cluster
+
+
+@pytest_asyncio.fixture
+async def slurm(slurm_server: SlurmCluster) -> AsyncIterator[SlurmCluster]:
+    """Lend the cluster, and take from it what the test leaves.
+
+    A test that cuts power or stops the controller runs a cluster of its own.
+    """
+    yield slurm_server
+    for job in await slurm_server.jobs():
+        if job.state not in ENDED:
+            await slurm_server.cancel(job.id)
+    await slurm_server.until_nodes(slurm_server.nodes, "idle")
 
 
 @pytest_asyncio.fixture

@@ -1,7 +1,7 @@
 """Configure, start and stop the Globus Compute endpoint that carries requests to this site.
 
     python -m compute_functions.endpoint configure --name NAME --user-dir DIR \
-        --site-dir DIR --lock FILE [--email ADDRESS]
+        --site-dir DIR --lock FILE [--email ADDRESS] [--templates slurm --site-config FILE]
     python -m compute_functions.endpoint start|stop|status --name NAME --user-dir DIR
 
 A thin layer over `globus-compute-endpoint`: it renders the site's templates, never the agent's own
@@ -26,6 +26,7 @@ from pathlib import Path
 from compute_functions import endpoint_files, globus_client, private_file, processes
 from compute_functions.errors import ConfigurationError, EndpointFailed, SiteError
 from compute_functions.function_lock import FunctionLock
+from compute_functions.site_config.site_file import SiteConfig, load_file
 from compute_functions.stubs import STUBS
 
 #: Registering with the service is a few requests; stopping waits for requests under way (s).
@@ -164,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 lock = FunctionLock.read_written(given.lock)
                 endpoint.configure(
                     endpoint_files.Settings(
-                        templates=given.templates,
+                        templates=_templates(given.templates),
+                        site_config=_site_config(given.site_config),
                         site_dir=given.site_dir,
                         allowed_functions=tuple(lock.allowed(STUBS)),
                         display_name=given.display_name or given.name,
@@ -185,6 +187,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _templates(given: str) -> Path:
+    """Return the folder of the templates that came with us, or another one."""
+    ours = endpoint_files.TEMPLATES / given
+    return ours if ours.is_dir() else Path(given)
+
+
+def _site_config(file: Path | None) -> SiteConfig | None:
+    return None if file is None else load_file(file)
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m compute_functions.endpoint", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -200,7 +212,10 @@ def _parser() -> ArgumentParser:
                 "--lock", type=Path, required=True, help="what compute_functions.register wrote"
             )
             command.add_argument(
-                "--templates", type=Path, default=endpoint_files.LOCAL, help="default: %(default)s"
+                "--templates", default="local", help="local, slurm, or a folder; default: local"
+            )
+            command.add_argument(
+                "--site-config", type=Path, help="the site's site.yaml; templates with jobs need it"
             )
             command.add_argument("--display-name", help="what Globus shows; default: the name")
             command.add_argument(

@@ -30,6 +30,10 @@ class Section:
             names.append(key.value)
         return names
 
+    def has(self, name: str) -> bool:
+        """Whether the field stands here."""
+        return name in self.names()
+
     def allow(self, *known: str) -> None:
         """Refuse fields that are not `known`: a misspelt one would silently do nothing."""
         self.names()
@@ -62,6 +66,25 @@ class Section:
         if not 0 < value < float("inf"):
             raise self._error(node, name, "must be a number of seconds above 0")
         return value
+
+    def whole_number(self, name: str, *, least: int = 0) -> int:
+        """Return a whole number."""
+        node = self._node(name)
+        try:
+            value = int(self._text(node, name))
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise self._error(node, name, f"must be a whole number, {least} or more")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """Return true or false."""
+        node = self._node(name)
+        text = self._text(node, name)
+        if text not in {"true", "false"}:
+            raise self._error(node, name, "must be true or false")
+        return text == "true"
 
     def mapping(self, name: str) -> dict[str, str]:
         """Return names with texts."""

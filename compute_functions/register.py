@@ -19,12 +19,12 @@ from typing import Protocol
 
 import globus_sdk
 from globus_compute_sdk import Client
-from globus_compute_sdk.serialize import JSONData, PureSourceTextInspect
 
 from compute_functions import globus_client
 from compute_functions.errors import ConfigurationError
 from compute_functions.function_lock import FunctionLock, Stub
 from compute_functions.globus_client import GlobusClient
+from compute_functions.globus_service import connect
 from compute_functions.stubs import STUBS
 
 NOT_FOUND = 404
@@ -71,22 +71,6 @@ def register(lock: FunctionLock, registry: Registry, stubs: Sequence[Stub]) -> F
     return lock
 
 
-def connect(identity: GlobusClient) -> Client:
-    """Return a client of the service that sends function texts and JSON, nothing pickled.
-
-    It keeps its token to itself: the SDK's own choice is a database in the home directory.
-    """
-    config = globus_sdk.GlobusAppConfig(token_storage="memory")  # noqa: S106 # a kind of storage
-    app = globus_sdk.ClientApp(
-        "hotnode register", client_id=identity.id, client_secret=identity.secret, config=config
-    )
-    return Client(
-        app=app,
-        code_serialization_strategy=PureSourceTextInspect(),
-        data_serialization_strategy=JSONData(),  # type: ignore[no-untyped-call]
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parser = ArgumentParser(prog="python -m compute_functions.register", description=__doc__)
@@ -110,7 +94,7 @@ def _registered(given: Namespace) -> FunctionLock:
     lock = FunctionLock.read(given.lock)
     if not given.lock.absolute().parent.is_dir():
         raise ConfigurationError(f"{given.lock.parent}: there is no such folder")
-    lock = register(lock, GlobusRegistry(connect(_identity(given))), STUBS)
+    lock = register(lock, GlobusRegistry(connect(_identity(given), name="hotnode register")), STUBS)
     lock.write(given.lock)
     return lock
 

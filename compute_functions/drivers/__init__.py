@@ -2,10 +2,9 @@
 
 from compute_functions.drivers.driver import (
     Capacity,
-    DriverFailed,
     InstanceDriver,
     Job,
     JobState,
 )
 
-__all__ = ["Capacity", "DriverFailed", "InstanceDriver", "Job", "JobState"]
+__all__ = ["Capacity", "InstanceDriver", "Job", "JobState"]

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from compute_functions.errors import SiteError
 from compute_functions.orders import Order
-
-
-class DriverFailed(SiteError):
-    """The scheduler refused, did not answer in time, or said what is not understood."""
 
 
 class JobState(StrEnum):

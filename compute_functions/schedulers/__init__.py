@@ -1,0 +1,1 @@
+"""The schedulers' own commands: for each what is run, and how its text is read."""

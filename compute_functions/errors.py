@@ -5,6 +5,10 @@
     │   └── FieldError            one field of a YAML file, with its place
     ├── AlreadyRunning        the instance's name is taken by a living launcher
     ├── EngineFailed          the engine did not start, or died
+    ├── DriverFailed          the scheduler refused, hung, or said what is not understood
+    ├── LeaseLost             another agent holds the site's lease, or ours ran out
+    ├── Outranked             jobs carry a higher fencing number than our lease
+    ├── DiskFailed            the site's directory refused, or did not answer in time
     ├── EndpointFailed        the Globus Compute endpoint did not do what it was told
     ├── LinkFailed            a relay's link to a hub was not opened, or it was cut
     │   ├── HubRefused            the hub answered the opening with another status than 101
@@ -52,6 +56,26 @@ class AlreadyRunning(SiteError):
 
 class EngineFailed(SiteError):
     """The engine did not become ready, or stopped by itself."""
+
+
+class DriverFailed(SiteError):
+    """The scheduler refused, did not answer in time, or said what is not understood."""
+
+
+class LeaseLost(SiteError):
+    """Another agent holds the site's lease, or ours was not renewed in time."""
+
+
+class Outranked(SiteError):
+    """Jobs of ours carry a higher fencing number than our lease: its files were lost."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(f"jobs carry the fencing number {fence}")
+        self.fence = fence
+
+
+class DiskFailed(SiteError):
+    """The site's directory refused, or did not answer in time."""
 
 
 class EndpointFailed(SiteError):

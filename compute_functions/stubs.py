@@ -25,4 +25,23 @@ def site_status(wire: dict[str, object]) -> dict[str, object]:
     return look(wire)
 
 
-STUBS: tuple[Callable[[dict[str, object]], dict[str, object]], ...] = (run_request, site_status)
+def ensure_site_agent(wire: dict[str, object]) -> dict[str, object]:
+    """See to it that this site's agent runs, hand it what is desired, and say what there is."""
+    from compute_functions.site_agent.ensuring import ensure_site_agent as ensure  # noqa: PLC0415
+
+    return ensure(wire)
+
+
+def keep_instance(wire: dict[str, object]) -> dict[str, object]:
+    """Run one model instance in the job that this is called in, until it ends."""
+    from compute_functions.keep_instance import keep_instance as keep  # noqa: PLC0415
+
+    return keep(wire)
+
+
+STUBS: tuple[Callable[[dict[str, object]], dict[str, object]], ...] = (
+    run_request,
+    site_status,
+    ensure_site_agent,
+    keep_instance,
+)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from compute_functions.contract import Demand
+from compute_functions.contract import Demand, ModelDemand
 from compute_functions.site_agent import json_file
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,16 @@ class Wanted:
 class Demands:
     """Takes what hubs say. `now` is the time since the epoch, `clock` one that never jumps."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        most: int = MOST_MODELS,
+    ) -> None:
         self._path = path
+        self._most = most
         self._now = now
         self._clock = clock
         self._hubs: dict[str, tuple[float, Demand]] = {}
@@ -54,7 +64,7 @@ class Demands:
                     # A clock that was ahead must not keep a model for ever.
                     self._used[model, framework] = min(float(used_at), self._now())
                 case _:
-                    log.error("use_unreadable path=%s item=%r", self._path, item)
+                    log.error("use_unreadable path=%s item=%s", self._path, reprlib.repr(item))
 
     def take(self, demand: Demand) -> bool:
         """Take what a hub says; tell whether somebody now waits for what nobody waited for."""
@@ -66,6 +76,7 @@ class Demands:
             ago = 0.0 if is_busy else one.used_s
             if ago is not None:
                 self._use(served, self._now() - max(0.0, ago))
+        self._forget_oldest()
         waited_for = {(one.model, one.framework) for one in demand.models if one.waiting}
         return not waited_for <= before
 
@@ -85,6 +96,24 @@ class Demands:
             for served in self._used.keys() | sums.keys()
         }
 
+    def summed(self) -> tuple[ModelDemand, ...]:
+        """Return the same as the reconciler reads it: uses as so many seconds ago."""
+        now = self._now()
+        return tuple(
+            ModelDemand(
+                model=model,
+                framework=framework,
+                waiting=wanted.waiting,
+                running=wanted.running,
+                used_s=None if wanted.used_at is None else max(0.0, now - wanted.used_at),
+            )
+            for (model, framework), wanted in self.all().items()
+        )
+
+    def shift(self, seconds: float) -> None:
+        """Reckon with a clock that was set forward by so many seconds."""
+        self._used = {served: at + seconds for served, at in self._used.items()}
+
     def save(self) -> None:
         """Write down when models were last used, unless that was done a moment ago."""
         now = self._clock()
@@ -101,11 +130,18 @@ class Demands:
         self._written_at, self._changed = now, False
 
     def _use(self, served: Served, at: float) -> None:
-        if at > self._used.get(served, 0.0):
+        known = self._used.get(served, 0.0)
+        # A clock that was ahead for a while must not keep a model for ever.
+        if at > known or known > self._now():
             self._used[served] = at
             self._changed = True
-        if len(self._used) > MOST_MODELS:
-            del self._used[min(self._used, key=lambda one: self._used[one])]
+
+    def _forget_oldest(self) -> None:
+        excess = len(self._used) - self._most
+        if excess > 0:
+            oldest = heapq.nsmallest(excess, self._used, key=lambda one: self._used[one])
+            for served in oldest:
+                del self._used[served]
 
     def _sums(self) -> dict[Served, Wanted]:
         horizon = self._clock() - FORGOTTEN_AFTER_S

@@ -12,16 +12,25 @@ log = logging.getLogger(__name__)
 
 
 class Desires:
-    """Takes desired states, none older than the last one that it took."""
+    """Takes desired states, none older than the last one that it took.
+
+    What is offered becomes what is desired when it was written down.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._current: DesiredState | None = None
+        self._offered: DesiredState | None = None
 
     @property
     def current(self) -> DesiredState | None:
         """What is desired; None as long as nobody has said anything."""
         return self._current
+
+    @property
+    def offered(self) -> DesiredState | None:
+        """What waits to be written down; None if nothing does."""
+        return self._offered
 
     def load(self) -> None:
         """Read what was taken last, maybe by another agent.
@@ -37,18 +46,24 @@ class Desires:
         except ContractError as error:
             log.error("desired_state_unreadable path=%s error=%s", self._path, error)  # noqa: TRY400 - likewise
 
-    def take(self, desired: DesiredState) -> bool:
-        """Take a desired state, and tell whether it changes anything.
-
-        It is on disk before this returns, so that an agent that starts again knows no less.
-        """
-        known = self._current
+    def offer(self, desired: DesiredState) -> bool:
+        """Be given a desired state, and tell whether it changes anything; nothing is written."""
+        known = self._offered or self._current
         if known is not None and desired.version < known.version:
             log.warning("desired_state_too_old given=%s known=%s", desired.version, known.version)
             return False
         if desired == known:
             return False
+        self._offered = desired
+        return True
+
+    def keep(self) -> None:
+        """Write down what was offered; from then on it is what is desired."""
+        desired = self._offered
+        if desired is None:
+            return
         json_file.write(self._path, desired.to_wire())
         self._current = desired
+        if self._offered is desired:  # Another may have been offered while this was written.
+            self._offered = None
         log.info("desired_state_taken version=%s models=%d", desired.version, len(desired.models))
-        return True

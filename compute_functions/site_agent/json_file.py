@@ -18,7 +18,7 @@ def read(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds; the caller l
         return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.error("file_damaged path=%s error=%s", path, error)  # noqa: TRY400 - the reason says all
         return None
 
@@ -26,3 +26,8 @@ def read(path: Path) -> Any:  # noqa: ANN401 - whatever JSON holds; the caller l
 def write(path: Path, value: object) -> None:
     """Put the value there."""
     private_file.write(path, json.dumps(value, separators=(",", ":")))
+
+
+def text(value: object) -> str:
+    """Return the value as a person reads it."""
+    return json.dumps(value, indent=2)

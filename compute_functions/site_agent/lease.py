@@ -19,17 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compute_functions import private_file, processes
-from compute_functions.errors import SiteError
+from compute_functions.errors import LeaseLost
 
 #: A lease lasts so long after it was renewed; its holder renews it far more often (seconds).
 TERM_S = 10.0
 #: Who waits gives the holder so much longer: the disk may be slow to show what was written (s).
 MARGIN_S = 2.0
 _NAME = re.compile(r"lease\.(\d+)\.json")
-
-
-class LeaseLost(SiteError):
-    """Another agent holds the lease, or ours was not renewed in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +68,10 @@ class Lease:
     def holder(self) -> Holder | None:
         """Return who holds the lease, or held it last; None if nobody ever did."""
         fence = self._highest()
-        return _read(self._file(fence), fence) if fence else None
+        try:
+            return _holder(self._file(fence).read_bytes(), fence) if fence else None
+        except FileNotFoundError:
+            return None
 
     def acquire(self, *, above: int = 0) -> bool:
         """Take the lease, under a number `above` this one, if it is free; call again until it is.
@@ -101,20 +100,30 @@ class Lease:
     def renew(self) -> None:
         """Begin another term; raises `LeaseLost`."""
         self.require()
-        began = self._clock()
-        private_file.write(self._file(self._fence), self._content(self._fence))
+        # Another thread may find it lost meanwhile.
+        began, fence = self._clock(), self._fence
+        private_file.write(self._file(fence), self._content(fence))
         self._good_until = began + self._term_s
 
     def require(self) -> None:
         """Return if the lease is ours right now, or raise `LeaseLost`: before every act."""
+        self.check_time()
+        highest = self._highest()
+        if highest > self._fence:
+            self._fence, lost = 0, self._fence
+            raise LeaseLost(f"lease {lost} was taken over by {highest}")
+        # A listing may miss a file that is being replaced.
+        if highest < self._fence and not self._file(self._fence).exists():
+            self._fence, lost = 0, self._fence
+            raise LeaseLost(f"the file of lease {lost} is gone")
+
+    def check_time(self) -> None:
+        """Raise `LeaseLost` if our term is over; the disk is not asked."""
         if not self._fence:
             raise LeaseLost("this agent does not hold the site's lease")
         if self._clock() >= self._good_until:
             self._fence, lost = 0, self._fence
             raise LeaseLost(f"lease {lost} was not renewed in time")
-        if (highest := self._highest()) != self._fence:
-            self._fence, lost = 0, self._fence
-            raise LeaseLost(f"lease {lost} was taken over by {highest}")
 
     def release(self) -> None:
         """Let the next agent have the lease at once; nothing happens if it is not ours."""
@@ -132,8 +141,8 @@ class Lease:
             content = path.read_bytes()
         except FileNotFoundError:
             return False  # Somebody is about to remove it: there is a higher one.
-        holder = _read(path, fence)
-        if holder is None or holder.is_gone:
+        holder = _holder(content, fence)
+        if holder is None or holder.is_gone or self._token.encode() in content:
             return True
         now = self._clock()
         if content != self._seen[0]:
@@ -170,10 +179,10 @@ class Lease:
                 entry.unlink(missing_ok=True)
 
 
-def _read(path: Path, fence: int) -> Holder | None:
+def _holder(content: bytes, fence: int) -> Holder | None:
     """Return the holder that a file names; None for one who has let the lease go."""
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(content)
         return Holder(
             fence=fence,
             host=values["host"],
@@ -181,5 +190,5 @@ def _read(path: Path, fence: int) -> Holder | None:
             pid_start=values["pid_start"],
             started_at=values["started_at"],
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

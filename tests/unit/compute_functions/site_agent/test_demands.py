@@ -108,3 +108,32 @@ def test_a_damaged_file_is_no_use(tmp_path: Path, times: Times, content: str) ->
     known = demands(tmp_path, times)
     known.load()
     assert known.all() == {}
+
+
+def test_a_clock_that_is_set_makes_nobody_use_a_model_longer_ago(
+    tmp_path: Path, times: Times
+) -> None:
+    known = demands(tmp_path, times)
+    known.take(said("a", used_s=30.0))
+    times.wall += 7200.0
+    known.shift(7200.0)
+    (one,) = known.summed()
+    assert one.used_s == 30.0
+
+
+def test_a_use_in_the_time_to_come_does_not_last(tmp_path: Path, times: Times) -> None:
+    known = demands(tmp_path, times)
+    known.take(said("a", running=1))
+    times.wall -= 7200.0  # Nobody saw that the clock was set, as between two agents.
+    known.take(said("a", used_s=30.0))
+    (one,) = known.summed()
+    assert one.used_s == 30.0
+
+
+def test_of_very_many_models_those_used_last_are_remembered(tmp_path: Path, times: Times) -> None:
+    file = tmp_path / "used.json"
+    known = Demands(file, now=lambda: times.wall, clock=lambda: times.steady, most=3)
+    models = tuple(ModelDemand(model=f"m{n}", framework="vllm", used_s=float(n)) for n in range(6))
+    known.take(Demand(hub="a", models=models))
+    times.pass_(FORGOTTEN_AFTER_S + 1)
+    assert {model for model, _ in known.all()} == {"m0", "m1", "m2"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from compute_functions.site_agent import history
 from compute_functions.site_agent.history import History, Loaded, Queued
 
@@ -58,3 +60,34 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
     after = History(path)
     after.load()
     assert after.load_s("m", "vllm") == known.load_s("m", "vllm")
+
+
+def test_the_next_line_is_not_spoilt_by_a_torn_one(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('["loaded", "m", "vl', encoding="utf-8")
+    torn = History(path)
+    torn.load()
+    torn.add(loaded(10.0))
+    after = History(path)
+    after.load()
+    assert after.load_s("m", "vllm") == 10.0
+
+
+@pytest.mark.parametrize("seconds", ["NaN", "Infinity", "-1", "1e300", "true", "[]"])
+def test_what_no_time_can_be_is_not_learnt(tmp_path: Path, seconds: str) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text(f'["loaded", "m", "vllm", {seconds}]\n', encoding="utf-8")
+    known = History(path)
+    known.load()
+    assert known.load_s("m", "vllm") is None
+
+
+def test_a_file_full_of_what_is_remembered_is_not_written_anew_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    lines = [f'["loaded", "m{n}", "vllm", 1.0]\n' for n in range(history.MOST_LINES + 1)]
+    path.write_text("".join(lines), encoding="utf-8")
+    known = History(path)
+    known.load()
+    inode = path.stat().st_ino
+    known.add(loaded(10.0))
+    assert path.stat().st_ino == inode

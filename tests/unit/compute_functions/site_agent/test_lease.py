@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_functions.site_agent.lease import MARGIN_S, TERM_S, Lease, LeaseLost
+from compute_functions.errors import LeaseLost
+from compute_functions.site_agent.lease import MARGIN_S, TERM_S, Lease
 
 GONE_AFTER_S = TERM_S + MARGIN_S + 1
 
@@ -143,3 +144,40 @@ def test_of_many_who_ask_at_once_one_gets_it(tmp_path: Path) -> None:
             leases = [Lease(folder) for _ in range(8)]
             list(together.map(Lease.acquire, leases))
             assert sorted(lease.fence for lease in leases) == [0] * 7 + [4]
+
+
+def test_a_listing_that_misses_our_file_does_not_cost_the_lease(
+    tmp_path: Path, clock: Clock
+) -> None:
+    class SeesNothing(Lease):
+        def _highest(self) -> int:
+            return 0
+
+    lease = SeesNothing(tmp_path, clock=clock)
+    assert lease.acquire()
+    lease.require()
+    (tmp_path / "lease.1.json").unlink()
+    with pytest.raises(LeaseLost, match="is gone"):
+        lease.require()
+
+
+def test_who_let_its_own_term_run_out_need_not_wait_for_itself(
+    tmp_path: Path, clock: Clock
+) -> None:
+    lease = Lease(tmp_path, clock=clock)
+    lease.acquire()
+    clock.now += TERM_S
+    with pytest.raises(LeaseLost):
+        lease.check_time()
+    assert lease.acquire()
+    assert lease.fence == 2
+
+
+@pytest.mark.parametrize("content", ["[[" * 9000, "[]", "null", '{"host": 3}'])
+def test_whatever_stands_in_a_file_it_does_no_harm(
+    tmp_path: Path, clock: Clock, content: str
+) -> None:
+    (tmp_path / "lease.7.json").write_text(content, encoding="utf-8")
+    lease = Lease(tmp_path, clock=clock)
+    assert lease.holder() is None
+    assert lease.acquire()

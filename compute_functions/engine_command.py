@@ -24,11 +24,16 @@ class Places:
     port: int = 0
 
 
-def command(engine: EngineConfig, model: ModelConfig, places: Places) -> list[str]:
-    """Return the argument list, or raise `ConfigurationError` if the model's file forbids it."""
-    _check(engine, model)
+def command(
+    engine: EngineConfig, model: ModelConfig, places: Places, *, extra: tuple[str, ...] = ()
+) -> list[str]:
+    """Return the argument list, or raise `ConfigurationError` if the model's file forbids it.
+
+    `extra` arguments are the site's own for this model, which a model's file may not give.
+    """
+    _check(engine, model, extra)
     values = _values(model, places)
-    return [_filled(part, values) for part in engine.command] + list(model.arguments)
+    return [_filled(part, values) for part in engine.command] + [*model.arguments, *extra]
 
 
 def environment(
@@ -69,7 +74,7 @@ def _filled(text: str, values: Mapping[str, str | None]) -> str:
     return text.format(**values)
 
 
-def _check(engine: EngineConfig, model: ModelConfig) -> None:
+def _check(engine: EngineConfig, model: ModelConfig, extra: tuple[str, ...]) -> None:
     if model.engine != engine.name:
         raise ConfigurationError(
             f"{model.file}: engine: the model is for {model.engine!r}, this is {engine.name!r}"
@@ -77,7 +82,7 @@ def _check(engine: EngineConfig, model: ModelConfig) -> None:
     flags = {_flag(argument) for argument in model.arguments if argument.startswith("-")}
     for flag in flags:
         _refuse_reserved(flag, engine, model)
-    given = flags | {_flag(part) for part in engine.command}
+    given = flags | {_flag(part) for part in (*engine.command, *extra)}
     for name in engine.required_arguments.keys() - given:
         reason = engine.required_arguments[name]
         raise ConfigurationError(f"{model.file}: arguments: {name} is needed: {reason}")

@@ -55,7 +55,7 @@ class EngineConfig:
     `reserved_arguments` are those that they must not give, because the launcher or the site's
     policy sets them. `inherited` names the variables that the engine gets from the launcher.
     `paths` maps each path that callers may use to the engine's own; `probes` are by route, a path
-    less `/v1/`. Every `watch_every_s` the engine's health is asked for and the heartbeat written.
+    less `/v1/`. Every `watch_every_s` the engine's health is asked for.
     `load` is None for an engine that does not tell how busy it is.
     """
 

@@ -1,8 +1,9 @@
-"""Which model instances run at this site, as their launchers wrote it down.
+"""Which model instances run at this site, as they wrote it down themselves.
 
-Each launcher keeps one JSON file, the registration, in the site's directory and renews its
-heartbeat. A reader trusts no registration that is older than `STALE_AFTER_S` or whose launcher it
-can see to be dead: such an instance is reported as failed.
+Each instance, that is its launcher or its job, keeps one JSON file in the site's directory, the
+registration, and renews its heartbeat. A file is replaced in one step: whoever reads it finds a
+whole one, the last or the one before it. A reader trusts no registration that is older than
+`STALE_AFTER_S` or whose process it can see to be dead: such an instance is reported as failed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +30,7 @@ from compute_functions.contract import (
     UnsupportedProtocol,
     versioned,
 )
+from compute_functions.contract.instances import Stage
 from compute_functions.errors import ConfigurationError
 from compute_functions.site import SiteDirectory
 
@@ -45,12 +47,19 @@ _ATTENDED = frozenset({InstanceState.STARTING, InstanceState.READY, InstanceStat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What a launcher says about its instance.
+    """What an instance says about itself.
 
     `endpoint` is the path of a Unix socket or an address as `http://127.0.0.1:8000`; `pid` and
-    `pid_start` name the launcher's process on `host`; `paths` are the only ones that requests may
-    use, each with the engine's own; times are seconds since the epoch. `detail` is for everybody
-    who may see the model; `log_file`, the engine's output, for the operators alone.
+    `pid_start` name the instance's process on `host`, which its scheduler calls `node`; `paths` are
+    the only ones that requests may use, each with the engine's own; times are seconds since the
+    epoch by the host's clock. `detail` is for everybody who may see the model; `log_file`, the
+    engine's output, for the operators alone.
+
+    The file is written at every change, and every `heartbeat_s` seconds until the end. `healthy_at`
+    is when the engine last answered its health probe; `running` and `waiting` are its requests as
+    it tells them itself, `in_flight` all that the instance knows to be under way, by its relay or
+    otherwise; `credentials_left` is how many of the credentials that it was handed are unused. Each
+    is None where nobody knows, or nobody asked.
     """
 
     name: str
@@ -68,20 +77,44 @@ class Registration:
     paths: Mapping[str, str]
     detail: str = ""
     log_file: str = ""
+    node: str = ""
+    stage: Stage | None = None
+    gpus: int = 0
+    walltime_s: float | None = None
+    submitted_at: float | None = None
+    ready_at: float | None = None
+    ends_at: float | None = None
+    heartbeat_s: float = MAX_HEARTBEAT_S
+    healthy_at: float | None = None
+    running: float | None = None
+    waiting: float | None = None
+    in_flight: int | None = None
+    credentials_left: int | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read one file; a file that is none of ours raises `ConfigurationError`."""
+        """Read one file; a file that is none of ours raises `ConfigurationError`.
+
+        Fields of later versions are passed over: a site is not updated all at once.
+        """
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             state = InstanceState(values.pop("state"))
-            return cls(state=state, paths=_paths(values.pop("paths")), **values)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            stage = values.pop("stage", None)
+            paths = _paths(values.pop("paths"))
+            known = {field.name for field in fields(cls)} & values.keys()
+            return cls(
+                state=state,
+                stage=None if stage is None else Stage(stage),
+                paths=paths,
+                **{name: values[name] for name in known},
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigurationError(f"{path} is not a registration: {error}") from error
 
     def write(self, site: SiteDirectory) -> None:
         """Replace the registration's file."""
-        private_file.write(site.instances / f"{self.name}.json", json.dumps(asdict(self)))
+        private_file.write(site.registration(self.name), json.dumps(asdict(self)))
 
     @property
     def attended(self) -> bool:
@@ -108,9 +141,18 @@ class Registration:
             framework=self.framework,
             state=self.state,
             job_id=self.job_id,
-            host=self.host,
+            host=self.node or self.host,
             started_at=self.started_at,
             detail=self.detail,
+            name=self.name,
+            stage=self.stage,
+            gpus=self.gpus,
+            walltime_s=self.walltime_s,
+            submitted_at=self.submitted_at,
+            ready_at=self.ready_at,
+            ends_at=self.ends_at,
+            running=self.running,
+            waiting=self.waiting,
         )
 
 

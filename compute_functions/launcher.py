@@ -14,7 +14,6 @@ import asyncio
 import logging
 import os
 import re
-import secrets
 import signal
 import socket
 import sys
@@ -22,177 +21,52 @@ import tempfile
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from compute_functions import (
-    engine_command,
-    engine_config,
-    errors,
-    instances,
-    loopback_port,
-    model_config,
-    private_file,
-    processes,
-    runtime_directory,
-)
-from compute_functions.attendant import Attendant
-from compute_functions.contract import InstanceState
-from compute_functions.engine_client import Engine
-from compute_functions.engine_config import EngineConfig
-from compute_functions.engine_process import EngineProcess
-from compute_functions.instances import Registration
-from compute_functions.model_config import ModelConfig
+from compute_functions import engine_config, engine_run, event_loop, exit_status, model_config
+from compute_functions.instances import MAX_HEARTBEAT_S
+from compute_functions.launch import Launch
+from compute_functions.registrar import HEARTBEAT_S
 from compute_functions.relay.credentials import Claims, SiteCredentials
-from compute_functions.relay.enrolment import Enrolment, key_file
-from compute_functions.relay.relay import Relay, Served
+from compute_functions.relay.enrolment import key_file
 from compute_functions.site import SiteDirectory
 
-log = logging.getLogger("hotnode.launcher")
+#: Of the engine's grace so much is kept for its own end, when streams take long (seconds).
+ENDING_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """Everything that one run of the launcher is told."""
+class StopByHand:
+    """An end when an event is set; streams and the engine share the engine's own grace."""
 
-    site: SiteDirectory
-    engine: EngineConfig
-    model: ModelConfig
-    name: str
-    job_id: str
-    engines_dir: Path | None
-    runtime_root: Path
+    def __init__(self, stop: asyncio.Event, grace_s: float) -> None:
+        self._stop = stop
+        self._grace_s = grace_s
 
-    @property
-    def log_file(self) -> Path:
-        """Where the engine's output goes."""
-        return self.site.logs / f"{self.name}.log"
+    async def asked(self) -> str:
+        """Wait for the event; there is nothing to say about it."""
+        await self._stop.wait()
+        return ""
 
-    @property
-    def paths(self) -> dict[str, str]:
-        """Where each path that callers may use leads; a route that leads nowhere is an error."""
-        paths = self.engine.served(self.model.routes)
-        known = {path.removeprefix(engine_config.PUBLIC_ROOT) for path in self.engine.paths}
-        if unknown := [route for route in self.model.routes if route not in known]:
-            raise errors.ConfigurationError(
-                f"{self.model.file}: routes: {self.engine.name} has no {unknown[0]!r}; "
-                f"it has {', '.join(sorted(known))}"
-            )
-        if self.engine.wants_port and self.engine.probe_for(paths) is None:
-            raise errors.ConfigurationError(
-                f"{self.engine.name} listens on a port and has no probe for any route of "
-                f"{self.model.file}: nothing would show that it asks for its key"
-            )
-        return paths
+    def streams_s(self, since: float) -> float:
+        """Return what the engine's grace leaves to them."""
+        return since + self._grace_s - ENDING_S - time.monotonic()
 
-    def registration(self, endpoint: str) -> Registration:
-        """Return the instance's first registration."""
-        now = time.time()
-        pid = os.getpid()
-        return Registration(
-            name=self.name,
-            model=self.model.id,
-            framework=self.engine.framework,
-            state=InstanceState.STARTING,
-            endpoint=endpoint,
-            api_key_file=str(self.site.keys.absolute() / self.name),
-            pid=pid,
-            pid_start=processes.started(pid) or 0,
-            job_id=self.job_id,
-            host=socket.gethostname(),
-            started_at=now,
-            heartbeat=now,
-            paths=self.paths,
-            log_file=str(self.log_file.absolute()),
-        )
+    def others_s(self, since: float) -> float:
+        """Return nothing: what only the engine knows of, it finishes by itself."""
+        return 0.0
+
+    def engine_s(self, since: float, wanted_s: float) -> float:
+        """Return what the streams have left of the grace."""
+        return max(0.0, since + wanted_s - time.monotonic())
 
 
 async def run(launch: Launch, stop: asyncio.Event) -> None:
     """Run one instance until `stop` is set; leave no process, no socket and no key."""
-    launch.site.prepare()
-    _refuse_twin(launch)
-    identity = f"{launch.site.root.absolute()}:{launch.name}"
-    with runtime_directory.claimed(launch.runtime_root, identity) as runtime:
-        port = loopback_port.free() if launch.engine.wants_port else 0
-        endpoint = loopback_port.endpoint(port) if port else str(runtime.socket)
-        registration = launch.registration(endpoint)
-        key = secrets.token_urlsafe(32)
-        engine = Engine(endpoint=registration.endpoint, api_key=key)
-        relay = _relay(launch, registration, engine)
-        attendant = Attendant(
-            site=launch.site,
-            config=launch.engine,
-            registration=registration,
-            engine=engine,
-            companion=relay,
-        )
-        with private_file.lent(Path(registration.api_key_file), key):
-            places = engine_command.Places(
-                engines_dir=launch.engines_dir,
-                runtime_dir=runtime.path,
-                socket=runtime.socket,
-                port=port,
-            )
-            try:
-                await _run(launch, attendant, places, key=key, stop=stop)
-            finally:
-                if relay is not None:
-                    await relay.stop()
 
+    def signing(claims: Claims) -> SiteCredentials:
+        return SiteCredentials(key_file(launch.site), claims)
 
-def _relay(launch: Launch, registration: Registration, engine: Engine) -> Relay | None:
-    """Return the instance's relay; None at a site that is not enrolled."""
-    enrolment = Enrolment.read(launch.site)
-    if enrolment is None:
-        return None
-    claims = Claims(
-        cluster=enrolment.cluster,
-        instance=registration.name,
-        job=registration.job_id,
-        framework=registration.framework,
-        model=registration.model,
-    )
-    return Relay(
-        Served(
-            instance=registration.name,
-            engine=engine,
-            paths=registration.paths,
-            load=launch.engine.load,
-        ),
-        enrolment=enrolment,
-        credentials=SiteCredentials(key_file(launch.site), claims),
-    )
-
-
-async def _run(
-    launch: Launch,
-    attendant: Attendant,
-    places: engine_command.Places,
-    *,
-    key: str,
-    stop: asyncio.Event,
-) -> None:
-    command = engine_command.command(launch.engine, launch.model, places)
-    environment = engine_command.environment(
-        launch.engine, launch.model, places, api_key=key, ours=os.environ
-    )
-    process = await EngineProcess.start(command, environment, launch.log_file)
-    try:
-        attendant.move(InstanceState.STARTING)
-        await attendant.attend(process, stop)
-        await attendant.drain(process)
-    except errors.EngineFailed as error:
-        attendant.move(InstanceState.FAILED, str(error))
-        raise
-    finally:
-        await process.stop(attendant.grace_s)
-
-
-def _refuse_twin(launch: Launch) -> None:
-    """Refuse a name that lives on another host; on this one the runtime directory's lock does."""
-    for found in instances.observed(launch.site, time.time()):
-        if found.name == launch.name and found.attended:
-            raise errors.AlreadyRunning(f"{launch.name} is {found.state} on {found.host}")
+    await engine_run.run(launch, StopByHand(stop, launch.engine.stop_grace_s), signing)
 
 
 def _launch(arguments: Sequence[str] | None) -> Launch:
@@ -202,6 +76,9 @@ def _launch(arguments: Sequence[str] | None) -> Launch:
     parser.add_argument("--site-dir", type=Path, required=True, help="the site's directory")
     parser.add_argument("--engines-dir", type=Path, default=os.environ.get("HOTNODE_ENGINES_DIR"))
     parser.add_argument("--runtime-dir", type=Path, default=tempfile.gettempdir())
+    parser.add_argument("--local-weights-dir", type=Path, help="for copies of weights")
+    parser.add_argument("--keep-weights", action="store_true", help="leave the copy there")
+    parser.add_argument("--heartbeat-s", type=_heartbeat, default=HEARTBEAT_S)
     parser.add_argument("--name", type=_name, help="by default made of the model's id")
     parser.add_argument("--job-id", default=os.environ.get("SLURM_JOB_ID") or f"pid-{os.getpid()}")
     given = parser.parse_args(arguments)
@@ -214,6 +91,10 @@ def _launch(arguments: Sequence[str] | None) -> Launch:
         job_id=given.job_id,
         engines_dir=given.engines_dir,
         runtime_root=given.runtime_dir,
+        node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        heartbeat_s=given.heartbeat_s,
+        local_weights=given.local_weights_dir,
+        keep_weights=given.keep_weights,
     )
 
 
@@ -224,7 +105,16 @@ def _name(text: str) -> str:
     return text
 
 
-async def _main(launch: Launch) -> None:
+def _heartbeat(text: str) -> float:
+    """Return a time between heartbeats that no reader takes for silence."""
+    seconds = float(text)
+    if not 0 < seconds <= MAX_HEARTBEAT_S:
+        raise ArgumentTypeError(f"must be more than 0 and at most {MAX_HEARTBEAT_S:g}")
+    return seconds
+
+
+async def _main(arguments: Sequence[str] | None) -> None:
+    launch = _launch(arguments)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -235,15 +125,12 @@ async def _main(launch: Launch) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the launcher and return its exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    try:
-        asyncio.run(_main(_launch(arguments)))
-    except errors.EngineFailed as error:
-        log.error("engine_failed %s", error)  # noqa: TRY400 # the traceback is not the engine's
-        return 1
-    except (errors.ConfigurationError, errors.AlreadyRunning) as error:
-        log.error("not_started %s", error)  # noqa: TRY400 # the operator's error, not a program's
-        return 2
-    return 0
+    with (
+        exit_status.of_an_instance() as status,
+        asyncio.Runner(loop_factory=event_loop.new) as runner,
+    ):
+        runner.run(_main(arguments))
+    return status.code
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class ModelConfig:
     routes: tuple[str, ...]
     path: Path
     arguments: tuple[str, ...]
+    copy_weights: bool = False
 
 
 def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
@@ -41,6 +42,7 @@ def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
         routes=section.texts("routes") if "routes" in section.names() else ROUTES,
         path=path,
         arguments=section.texts("arguments") if "arguments" in section.names() else (),
+        copy_weights="copy_weights" in section.names() and section.flag("copy_weights"),
     )
 
 

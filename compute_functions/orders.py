@@ -7,9 +7,10 @@ order is gone ends.
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +29,8 @@ class Order:
 
     `instance` is its name, never used twice. `engine_file` and `model_file` are the site's own.
     `submitted_at` is seconds since the epoch; `generation` and `fence` tell which desired state and
-    which agent it is of.
+    which agent it is of. `hot` is whether the model is kept up always: the site may give such jobs
+    another partition or quality of service.
     """
 
     instance: str
@@ -41,15 +43,30 @@ class Order:
     submitted_at: float
     generation: int
     fence: int
+    hot: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read one file; a file that is none of ours raises `ConfigurationError`."""
+        """Read one file; a file that is none of ours raises `ConfigurationError`.
+
+        Fields of later versions are passed over: jobs outlive an update of the site.
+        """
         try:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**values)
-        except (ValueError, TypeError) as error:
+            known = {field.name for field in fields(cls)} & values.keys()
+            order = cls(**{name: values[name] for name in known})
+            order._check(path.stem)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigurationError(f"{path} is not an order: {error}") from error
+        return order
+
+    def _check(self, instance: str) -> None:
+        """Raise `ValueError` or `TypeError` for values that an order cannot have."""
+        if self.instance != instance:
+            raise ValueError(f"it is the order of {self.instance!r}")
+        for number in (self.gpus, self.walltime_s, self.submitted_at, self.generation, self.fence):
+            if not math.isfinite(number):
+                raise ValueError(f"{number!r} in it is no number")
 
     @staticmethod
     def file(site: SiteDirectory, instance: str) -> Path:

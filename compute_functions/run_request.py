@@ -120,7 +120,9 @@ def _instance_for(request: EngineRequest) -> instances.Registration:
             return chosen
         obstacles.add(obstacle)
     message = f"no ready instance of {request.model} is within reach: "
-    raise _Refused(FailureCode.ENGINE_UNREACHABLE, message + "; ".join(sorted(obstacles)))
+    # For who asks by task it is as if none ran, which tells that another place may be asked. What
+    # listens on a compute node alone is for its relay.
+    raise _Refused(FailureCode.MODEL_NOT_RUNNING, message + "; ".join(sorted(obstacles)))
 
 
 def _ready(request: EngineRequest) -> list[instances.Registration]:

@@ -8,14 +8,16 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from compute_functions.errors import AlreadyRunning, ConfigurationError
 
 #: The kernel's limit for the path of a Unix socket, less its closing zero (bytes).
 SOCKET_PATH_LIMIT = 107
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,59 @@ def claimed(root: Path, identity: str) -> Iterator[RuntimeDirectory]:
     parent = root.absolute() / f"hotnode-{os.getuid()}"
     directory = RuntimeDirectory(parent / hashlib.sha256(identity.encode()).hexdigest()[:12])
     _check_length(directory.socket)
-    _make_private(parent)
-    with directory.path.with_suffix(".lock").open("w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise AlreadyRunning(f"another launcher runs {identity}") from error
-        shutil.rmtree(directory.path, ignore_errors=True)
+    make_private(parent)
+    with _locked(directory.path) as is_ours:
+        if not is_ours:
+            raise AlreadyRunning(f"another launcher runs {identity}")
+        _sweep(parent)
         directory.path.mkdir(mode=0o700)
+        yield directory
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, and tell whether we do; what was held is removed before and after."""
+    path = folder.with_suffix(_LOCK)
+    lock = _taken(path)
+    if lock is None:
+        yield False
+        return
+    with lock:
+        shutil.rmtree(folder, ignore_errors=True)
         try:
-            yield directory
+            yield True
         finally:
-            shutil.rmtree(directory.path, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            path.unlink(missing_ok=True)
+
+
+def _taken(path: Path) -> TextIO | None:
+    """Return a lock's file, open and locked; None if somebody else holds it."""
+    while True:
+        with ExitStack() as unless_taken:
+            lock = unless_taken.enter_context(path.open("w", encoding="ascii"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return None
+            # Whoever held it may have removed it just now: then another file is the lock.
+            if _is_at(path, lock):
+                unless_taken.pop_all()
+                return lock
+
+
+def _is_at(path: Path, lock: TextIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(lock.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what killed launchers left here: no instance's name comes twice."""
+    for lock in parent.glob(f"*{_LOCK}"):
+        with _locked(lock.with_suffix("")):
+            continue
 
 
 def _check_length(socket: Path) -> None:
@@ -64,7 +107,7 @@ def _check_length(socket: Path) -> None:
         )
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Make a folder in a place where others can write, and trust it only if it is ours."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()

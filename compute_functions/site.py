@@ -68,6 +68,10 @@ class SiteDirectory:
         """What the site enrolled with at a gateway, if it did."""
         return self.root / "relay"
 
+    def registration(self, instance: str) -> Path:
+        """Return where an instance's registration stands."""
+        return self.instances / f"{instance}.json"
+
     def prepare(self) -> None:
         """Make the folders, closed to everybody else."""
         own = (self.instances, self.keys, self.logs)

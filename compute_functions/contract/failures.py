@@ -14,6 +14,7 @@ from compute_functions.contract.fields import PROTOCOL_VERSION, JsonObject
 class FailureCode(StrEnum):
     """Why a site could not answer; an engine's own errors are answers, not failures."""
 
+    #: No instance is ready, or none that this program can reach: no engine was asked.
     MODEL_NOT_RUNNING = "model_not_running"
     #: No connection to the engine: nothing was sent to it.
     ENGINE_UNREACHABLE = "engine_unreachable"

@@ -107,7 +107,7 @@ def _stage(value: object) -> Stage | None:
     if value is None:
         return None
     try:
-        return Stage(str(value))
+        return Stage(value if isinstance(value, str) else "")
     except ValueError:
         raise ContractError(f"unknown stage {fields.quoted(value)}") from None
 
@@ -118,6 +118,8 @@ class ModelOutlook:
 
     A cold start takes about `queue_s` in the scheduler's queue and `load_s` on its node (seconds;
     None where nobody knows yet). `refused` is why the site does not run it; nothing if it does.
+    `waits` is why it has fewer instances than it should and none is being started for now, as for
+    want of room or after failed starts; nothing if it need not wait.
     """
 
     model: str
@@ -125,6 +127,7 @@ class ModelOutlook:
     queue_s: float | None = None
     load_s: float | None = None
     refused: str = ""
+    waits: str = ""
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -140,6 +143,7 @@ class ModelOutlook:
             queue_s=fields.optional_number(values, "queue_s"),
             load_s=fields.optional_number(values, "load_s"),
             refused=fields.text(values, "refused"),
+            waits=fields.text(values, "waits"),
         )
 
 

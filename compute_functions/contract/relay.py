@@ -31,7 +31,8 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), default=_plain)
 
 def _read(payload: bytes) -> JsonObject:
     try:
-        values = json.loads(payload)
+        # Decoded here: `json.loads` would first look for other encodings, for every answer.
+        values = json.loads(payload.decode("utf-8"))
     except ValueError as error:  # also half a character, and nesting that is too deep
         raise ContractError("a payload is not JSON") from error
     except RecursionError:

@@ -25,7 +25,7 @@ SUBPROTOCOL = "hotnode-site.v1"
 #: The claim `role` of a site's credential, and what tells its sessions from those of relays.
 ROLE = "site"
 #: The longest message (bytes): a site with thousands of instances.
-MOST_MESSAGE = 16 * 1024 * 1024
+MOST_MESSAGE = 4 * 1024 * 1024
 #: Each side speaks at least so often, and takes a silence of three such times for an end (seconds).
 HEARTBEAT_S = 5.0
 SILENT_AFTER_S = 3 * HEARTBEAT_S

@@ -8,6 +8,12 @@ from typing import Self
 
 from compute_functions.reconciler.model_key import ModelKey
 
+#: The fields of a model's memory that are times.
+_TIMES = (
+    *("failed_at", "waiting_since", "spare_since", "quiet_since", "short_since", "asked_at"),
+    *("yielded_at", "released_at"),
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMemory:
@@ -35,6 +41,11 @@ class ModelMemory:
         """Return what is known after another start failed."""
         return replace(self, failures=self.failures + 1, failed_at=now)
 
+    def shifted(self, seconds: float) -> Self:
+        """Return the same by a clock that was set forward by so many seconds."""
+        times = {name: _later(getattr(self, name), seconds) for name in _TIMES}
+        return replace(self, **times)  # type: ignore[arg-type]  # times, by the names above
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -59,6 +70,19 @@ class Memory:
         """Return what is known after a job was submitted: if it is never seen, its start failed."""
         return replace(self, unproven={**self.unproven, instance: key})
 
+    def shifted(self, seconds: float) -> Self:
+        """Return the same by a clock that was set forward by so many seconds."""
+        return replace(
+            self,
+            models={key: one.shifted(seconds) for key, one in self.models.items()},
+            suspects={node: until + seconds for node, until in self.suspects.items()},
+            mute={instance: since + seconds for instance, since in self.mute.items()},
+        )
+
     def refused(self, key: ModelKey, now: float) -> Self:
         """Return what is known after the scheduler refused a job: a start that failed."""
         return replace(self, models={**self.models, key: self.of(key).failed(now)})
+
+
+def _later(at: float | None, seconds: float) -> float | None:
+    return None if at is None else at + seconds

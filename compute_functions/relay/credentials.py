@@ -52,26 +52,36 @@ class SiteCredentials:
         return await asyncio.to_thread(self._signed)
 
     def _signed(self) -> str:
-        now = int(time.time())
-        claims = {
-            "iss": self._claims.cluster,
-            "sub": self._claims.instance,
-            "aud": AUDIENCE,
-            "job": self._claims.job,
-            "framework": self._claims.framework,
-            "model": self._claims.model,
-            "jti": secrets.token_urlsafe(16),
-            "iat": now,
-            "exp": now + int(CREDENTIAL_S),
-        }
-        try:
-            return jwt.encode(claims, self._key_file.read_bytes(), algorithm=ALGORITHM)
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self._key_file} cannot be read: {error.strerror}; enrol the site again"
-            ) from error
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise ConfigurationError(f"{self._key_file} is not an Ed25519 key in PEM") from error
+        (credential,) = signed(self._key_file, self._claims, valid_s=CREDENTIAL_S)
+        return credential
+
+
+def signed(key_file: Path, claims: Claims, *, valid_s: float, count: int = 1) -> tuple[str, ...]:
+    """Return so many credentials, each for one use within `valid_s` seconds.
+
+    Raises `ConfigurationError` if the site's key cannot sign.
+    """
+    now = int(time.time())
+    said = {
+        "iss": claims.cluster,
+        "sub": claims.instance,
+        "aud": AUDIENCE,
+        "job": claims.job,
+        "framework": claims.framework,
+        "model": claims.model,
+        "iat": now,
+        "exp": now + int(valid_s),
+    }
+    try:
+        key = key_file.read_bytes()
+        named = ({**said, "jti": secrets.token_urlsafe(16)} for _ in range(count))
+        return tuple(jwt.encode(each, key, algorithm=ALGORITHM) for each in named)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{key_file} cannot be read: {error.strerror}; enrol the site again"
+        ) from error
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{key_file} is not an Ed25519 key in PEM") from error
 
 
 class Bearer:

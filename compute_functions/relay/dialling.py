@@ -21,14 +21,22 @@ NO_SUCH_PROTOCOL = 400
 
 
 class Dialler:
-    """Dials hubs for one relay."""
+    """Dials hubs: for one relay, or for another that speaks a protocol of its own."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, times: Times, context: ssl.SSLContext
+        self,
+        session: aiohttp.ClientSession,
+        times: Times,
+        context: ssl.SSLContext,
+        *,
+        protocol: str,
+        most_message: int,
     ) -> None:
         self._session = session
         self._times = times
         self._context = context
+        self._protocol = protocol
+        self._most_message = most_message
 
     async def dial(self, hub: URL, token: str) -> aiohttp.ClientWebSocketResponse:
         """Return the open WebSocket, or raise `HubRefused` or `LinkFailed`."""
@@ -36,14 +44,14 @@ class Dialler:
             async with asyncio.timeout(self._times.dial_s):
                 socket = await self._session.ws_connect(
                     hub,
-                    protocols=(SUBPROTOCOL,),
+                    protocols=(self._protocol,),
                     headers={"authorization": f"Bearer {token}"},
                     proxy=proxy_for(hub),
                     ssl=self._context,
                     heartbeat=self._times.ping_every_s,
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._times.close_s),
                     # aiohttp refuses what has this many bytes and more.
-                    max_msg_size=MAX_MESSAGE + 1,
+                    max_msg_size=self._most_message + 1,
                 )
         except aiohttp.WSServerHandshakeError as error:
             raise HubRefused(error.status) from error
@@ -54,14 +62,16 @@ class Dialler:
             raise LinkFailed(f"no connection within {self._times.dial_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise LinkFailed(str(error)) from error
-        if socket.protocol != SUBPROTOCOL:
+        if socket.protocol != self._protocol:
             await socket.close()
             raise HubRefused(NO_SUCH_PROTOCOL)
         return socket
 
 
 @asynccontextmanager
-async def dialler(times: Times, ca_file: str) -> AsyncIterator[Dialler]:
+async def dialler(
+    times: Times, ca_file: str, *, protocol: str = SUBPROTOCOL, most_message: int = MAX_MESSAGE
+) -> AsyncIterator[Dialler]:
     """Open a dialler; it trusts the authorities in `ca_file`, or those of the system."""
     context = await asyncio.to_thread(_tls, ca_file)
     # No limits of its own: `dial` has one, and what follows lives as long as the link.
@@ -69,7 +79,7 @@ async def dialler(times: Times, ca_file: str) -> AsyncIterator[Dialler]:
     async with aiohttp.ClientSession(
         timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[_no_redirects()]
     ) as session:
-        yield Dialler(session, times, context)
+        yield Dialler(session, times, context, protocol=protocol, most_message=most_message)
 
 
 def _no_redirects() -> aiohttp.TraceConfig:

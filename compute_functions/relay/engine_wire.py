@@ -187,7 +187,8 @@ def read_head(data: bytes) -> tuple[Head, bytes] | None:
 def _head(status: int, lines: list[bytes], *, is_1_1: bool) -> Head:
     headers = _headers(lines)
     body = _body(status, headers)
-    closes = headers.get("connection", "").lower() == "close" or isinstance(body, Open)
+    # A list, as `keep-alive, close`; no other option of it holds this word.
+    closes = "close" in headers.get("connection", "").lower() or isinstance(body, Open)
     return Head(status=status, headers=headers, keeps=is_1_1 and not closes, body=body)
 
 

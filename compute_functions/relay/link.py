@@ -64,6 +64,11 @@ class Link:
         self._cut_at: float | None = None
         self._last_told = ""
 
+    @property
+    def streams(self) -> int:
+        """How many requests it has that the hub has not yet seen the end of."""
+        return len(self._streams)
+
     async def run(self, dialler: Dialler) -> None:
         """Keep the link until cancelled; then nothing of its streams is left."""
         patience = Patience(self._abandon)
@@ -150,6 +155,7 @@ class Link:
             link=self._name,
             paths=tuple(self._service.paths),
             hub=self._hub_name,
+            run=self._service.run,
             bodies=self._streams.bodies(),
         )
         try:

@@ -15,7 +15,8 @@ def proxy_for(url: URL) -> URL | None:
     aiohttp would look itself, but under `wss_proxy` for such addresses, and it would also take the
     host's password from ~/.netrc in place of the credential.
     """
-    if url.host is None or proxy_bypass(url.host):
+    # With its port, since `no_proxy` may name one.
+    if url.host is None or proxy_bypass(f"{url.host}:{url.port}"):
         return None
     found = getproxies().get("https" if url.scheme in {"https", "wss"} else "http")
     if not found:

@@ -1,4 +1,8 @@
-"""The relay of one instance: a link to each hub, and one client of the engine for all of them."""
+"""The relay of one instance: a link to each hub, and one client of the engine for all of them.
+
+It also reads the engine's load, for the hubs and for whoever asks; so it does at a site without
+hubs.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +59,8 @@ class Relay:
         self._calls = EngineCalls(served.engine)
         self._service = Service(calls=self._calls, paths=served.paths)
         self._ca_file = enrolment.ca_file
-        self._load = served.load
+        self._reader = LoadReader(self._calls, served.load) if served.load else None
+        self._known: EngineLoad | None = None
         self._times = times
         self._task: asyncio.Task[None] | None = None
         self._links = [
@@ -69,9 +74,25 @@ class Relay:
             for hub in enrolment.hubs
         ]
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way on all links."""
+        return sum(link.streams for link in self._links)
+
+    @property
+    def load(self) -> EngineLoad | None:
+        """What the engine last told of its load; None if it does not."""
+        return self._known
+
     def start(self) -> None:
-        """Begin to dial."""
-        self._task = asyncio.create_task(self._kept("relay", self._run))
+        """Begin to dial, and to read the engine's load."""
+        if self._links or self._reader:
+            self._task = asyncio.create_task(self._kept("relay", self._run))
+
+    async def look(self) -> EngineLoad | None:
+        """Ask the engine for its load now."""
+        self._known = await self._reader.read() if self._reader else None
+        return self._known
 
     def drain(self) -> None:
         """Take no new requests, and say so to the hubs."""
@@ -79,14 +100,15 @@ class Relay:
         for link in self._links:
             link.drain()
 
-    async def drained(self, within_s: float) -> None:
-        """Wait for the streams under way, at most so long (seconds)."""
+    async def drained(self, within_s: float) -> bool:
+        """Wait for the streams under way, at most so long (seconds); tell whether all ended."""
         try:
             async with asyncio.timeout(within_s):
                 for link in self._links:
                     await link.drained()
         except TimeoutError:
-            log.warning("streams_outlast_the_drain within_s=%g", within_s)
+            return False
+        return True
 
     async def stop(self) -> None:
         """End the links; returns when nothing runs any more.
@@ -95,7 +117,8 @@ class Relay:
         """
         if self._task is not None:
             self.drain()
-            await self.drained(self._times.last_words_s)
+            if not await self.drained(self._times.last_words_s):
+                log.warning("streams_cut count=%s", self.in_flight)
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=STOP_WITHIN_S)
             if not self._task.done():
@@ -109,16 +132,15 @@ class Relay:
         ):
             for link in self._links:
                 tasks.create_task(self._kept("link", partial(link.run, dials)))
-            if self._load is not None:
-                watch = partial(self._watch_load, LoadReader(self._calls, self._load))
-                tasks.create_task(self._kept("load", watch))
+            if self._reader is not None:
+                tasks.create_task(self._kept("load", self._watch_load))
 
-    async def _watch_load(self, reader: LoadReader) -> None:
-        known: EngineLoad | None = None
+    async def _watch_load(self) -> None:
+        told: EngineLoad | None = None
         while True:
-            load = await reader.read()
-            if load is not None and load != known:
-                known = load
+            load = await self.look()
+            if load is not None and load != told:
+                told = load
                 for link in self._links:
                     link.report(load)
             await asyncio.sleep(self._times.load_every_s)

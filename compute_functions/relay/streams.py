@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +32,7 @@ class Service:
     """What all links of a relay serve from.
 
     `paths` maps what callers may ask for to the engine's own; `promised` counts the bytes of the
-    bodies of requests that run.
+    bodies of requests that run. `run` tells hubs this process from the one before it.
     """
 
     calls: EngineCalls
@@ -39,6 +40,7 @@ class Service:
     recent: RecentRequests = field(default_factory=RecentRequests)
     draining: bool = False
     promised: int = 0
+    run: str = field(default_factory=partial(secrets.token_urlsafe, 16))
 
 
 @dataclass(slots=True, kw_only=True)

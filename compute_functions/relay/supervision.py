@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 
 Work = Callable[[], Coroutine[None, None, None]]
 
@@ -23,3 +24,15 @@ async def kept_running(work: Work, *, name: str, pause_s: float) -> None:
         error = None if task.cancelled() else task.exception()
         log.error("relay_restarts part=%s", name, exc_info=error)
         await asyncio.sleep(pause_s)
+
+
+@asynccontextmanager
+async def beside(*works: Work, name: str, pause_s: float) -> AsyncIterator[None]:
+    """Keep pieces of work running beside the body."""
+    tasks = [asyncio.create_task(kept_running(work, name=name, pause_s=pause_s)) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

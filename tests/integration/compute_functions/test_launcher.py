@@ -19,7 +19,7 @@ from compute_functions.engine_client import Call, Engine
 from compute_functions.engine_probe import WORK_TIMEOUT_S
 from compute_functions.errors import AlreadyRunning, ConfigurationError, EngineFailed
 from compute_functions.instances import Registration
-from compute_functions.launcher import Launch
+from compute_functions.launch import Launch
 from compute_functions.site import VARIABLE
 from tests.support.engine_doubles import EngineThatNotesItsCallers, listening_on_port
 from tests.support.eventually import eventually

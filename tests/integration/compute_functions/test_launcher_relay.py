@@ -12,7 +12,7 @@ import pytest
 
 from compute_functions import enrol, launcher
 from compute_functions.errors import ConfigurationError
-from compute_functions.launcher import Launch
+from compute_functions.launch import Launch
 from tests.support.asking_hub import HubThatAsks, hub_that_asks
 from tests.support.launches import launch, states
 

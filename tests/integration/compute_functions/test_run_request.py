@@ -137,10 +137,13 @@ async def test_nobody_at_the_socket_is_unreachable(site: SiteDirectory, tmp_path
     assert await failure() is FailureCode.ENGINE_UNREACHABLE
 
 
-async def test_nobody_at_the_port_is_unreachable(site: SiteDirectory, unused_tcp_port: int) -> None:
+@pytest.mark.row("C-56")
+async def test_with_nobody_at_the_port_it_may_be_asked_elsewhere(
+    site: SiteDirectory, unused_tcp_port: int
+) -> None:
     registration(site, f"http://127.0.0.1:{unused_tcp_port}")
 
-    assert await failure() is FailureCode.ENGINE_UNREACHABLE
+    assert await failure() is FailureCode.MODEL_NOT_RUNNING
 
 
 async def test_a_port_of_another_host_is_not_looked_for_on_this_one(site: SiteDirectory) -> None:
@@ -149,7 +152,7 @@ async def test_a_port_of_another_host_is_not_looked_for_on_this_one(site: SiteDi
         reply = await ask()
 
     assert isinstance(reply, SiteFailure)
-    assert reply.code is FailureCode.ENGINE_UNREACHABLE
+    assert reply.code is FailureCode.MODEL_NOT_RUNNING
     assert "only elsewhere can reach" in reply.message
 
 
@@ -189,7 +192,7 @@ async def test_every_obstacle_is_named_when_no_instance_is_within_reach(
     reply = await ask()
 
     assert isinstance(reply, SiteFailure)
-    assert reply.code is FailureCode.ENGINE_UNREACHABLE
+    assert reply.code is FailureCode.MODEL_NOT_RUNNING
     assert "only node-1 can reach it; one listens where only node-2 can" in reply.message
     assert "nobody of ours listens on the port" in reply.message
     assert str(unused_tcp_port) not in reply.message

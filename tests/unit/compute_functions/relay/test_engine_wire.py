@@ -133,15 +133,17 @@ async def test_an_answer_is_read_and_the_connection_kept(said: list[bytes], body
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "hangs_up"),
     [
-        OK + b"content-length: 5\r\nconnection: close\r\n\r\nhello",
-        b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello",
-        OK + b"\r\nhello",
+        # Its announcement counts: a request may be sent before it hangs up.
+        (OK + b"content-length: 5\r\nconnection: close\r\n\r\nhello", False),
+        (OK + b"content-length: 5\r\nConnection: keep-alive, Close\r\n\r\nhello", False),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello", False),
+        (OK + b"\r\nhello", True),
     ],
 )
-async def test_a_connection_that_the_engine_ends_is_not_kept(said: bytes) -> None:
-    engine = EngineThatRecites(said, hangs_up=True)
+async def test_a_connection_that_the_engine_ends_is_not_kept(said: bytes, hangs_up: bool) -> None:
+    engine = EngineThatRecites(said, hangs_up=hangs_up)
     async with reciting(engine) as calls:
         answers = [await answer(calls) for _ in range(2)]
 

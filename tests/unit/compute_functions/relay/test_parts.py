@@ -202,6 +202,8 @@ async def test_a_bearer_shows_the_session_while_it_is_good() -> None:
         ("ws://hub.example.org/x", None),
         ("wss://inside.example.com/x", None),
         ("wss://localhost/x", None),
+        ("wss://hub.example.net:8443/x", None),
+        ("wss://hub.example.net/x", "http://proxy.example.org:3128"),
     ],
 )
 def test_the_usual_variables_name_the_proxy(
@@ -210,7 +212,7 @@ def test_the_usual_variables_name_the_proxy(
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("https_proxy", "proxy.example.org:3128")
-    monkeypatch.setenv("no_proxy", "localhost,.example.com")
+    monkeypatch.setenv("no_proxy", "localhost,.example.com,hub.example.net:8443")
 
     assert proxy_for(URL(address)) == (None if proxy is None else URL(proxy))
 

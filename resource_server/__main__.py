@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from resource_server import documentation, supervisor
+from resource_server import documentation, model_command, supervisor
 from resource_server.adapters import (
     catalog_check,
     catalog_files,
@@ -150,6 +150,23 @@ def migrate(options: argparse.Namespace) -> int:
     return 0
 
 
+def model(options: argparse.Namespace) -> int:
+    """Load, unload, pin or disable single models."""
+    configure_django(_settings(options))
+    names = ("model", "cluster", "instances")
+    given = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    for line in model_command.run(options.wish, **given):
+        print(line)  # noqa: T201 - the command's answer
+    return 0
+
+
+def raise_generation(options: argparse.Namespace) -> int:
+    """Have sites take a restored database's desired states."""
+    configure_django(_settings(options))
+    print(model_command.raise_generation(options.to))  # noqa: T201 - the command's answer
+    return 0
+
+
 def check_catalog(options: argparse.Namespace) -> int:
     """Say what is wrong with the catalog's files, if anything."""
     # Without the other settings, which a laptop does not have.
@@ -186,11 +203,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     _describe_serve(commands.add_parser("serve", help=serve.__doc__))
     commands.add_parser("migrate", help=migrate.__doc__).set_defaults(run=migrate)
+    _describe_model(commands.add_parser("model", help=model.__doc__))
+    generation = commands.add_parser("raise-generation", help=raise_generation.__doc__)
+    generation.add_argument("--to", type=int, help="this number; default: the next one")
+    generation.set_defaults(run=raise_generation)
     for name in documentation.PAGES:
         command = commands.add_parser(name, help=f"Print the page of all {name}.")
         command.set_defaults(run=page, page=name)
     _describe_check_catalog(commands.add_parser("check-catalog", help=check_catalog.__doc__))
     return parser
+
+
+def _describe_model(command: argparse.ArgumentParser) -> None:
+    model_command.describe(command)
+    command.set_defaults(run=model)
 
 
 def _describe_serve(command: argparse.ArgumentParser) -> None:

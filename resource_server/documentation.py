@@ -81,7 +81,7 @@ def render_routes() -> str:
 
 
 #: Errors that no caller meets.
-OPERATORS_OWN = (errors.OperatorError, errors.LeaseLost)
+OPERATORS_OWN = (errors.OperatorError, errors.LeaseLost, errors.StreamComesWhole)
 
 PAGES: dict[str, Callable[[], str]] = {
     "settings": render_settings,

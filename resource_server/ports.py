@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
 from resource_server.domain.catalog import Catalog, Cluster
@@ -16,7 +17,7 @@ from resource_server.domain.inference import (
     StreamHead,
     Usage,
 )
-from resource_server.domain.lifecycle import Observation
+from resource_server.domain.lifecycle import Observation, Place, SiteView
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.domain.limits import Claim, Standing, Verdict
 from resource_server.domain.metrics import Page
@@ -111,8 +112,25 @@ class InferenceBackend(Protocol):
         """Return the engine's answer as soon as its head is there, whatever its status.
 
         Raises what `infer` raises, with the same meaning of `retry_after_s`; `timeout_s` is for
-        the head alone. A caller who is cancelled takes the request along.
+        the head alone. A caller who is cancelled takes the request along. `StreamComesWhole` means
+        that nothing ran, and that `infer` would bring the answer in one piece.
         """
+
+
+class StreamMaker(Protocol):
+    """Who gives a whole answer out as the stream that was asked for."""
+
+    def asking(self, request: InferenceRequest) -> InferenceRequest:
+        """Return the request for the same answer in one piece."""
+
+    def of(self, answer: InferenceAnswer, request: InferenceRequest) -> AnswerStream:
+        """Return the answer as a stream; what cannot be said in events stays what it is."""
+
+    def waiting(self) -> StreamHead:
+        """Return the head of a stream that begins before its answer has come."""
+
+    def refusal(self, answer: InferenceAnswer, path: str) -> bytes | None:
+        """Return as an event what an engine said when it refused; None if that is not clear."""
 
 
 class RequestBody(Protocol):
@@ -227,6 +245,28 @@ class SiteObserver(Protocol):
 
     async def observe(self, cluster: Cluster) -> Observation:
         """Return what the site sees now; raises an `UpstreamError` if it cannot be asked."""
+
+
+class SiteViews(Protocol):
+    """What is known of the sites without asking them, and who is told that somebody waits."""
+
+    def view(self, cluster: str) -> SiteView:
+        """Return what is known of a site now."""
+
+    def serves(self, place: Place) -> bool | None:
+        """Tell whether a model takes requests at a place; None if nobody knows."""
+
+    async def changed(self, views: Collection[SiteView], *, within_s: float) -> bool:
+        """Wait until one of these is worth another look; tell whether one is.
+
+        Not longer than `within_s`.
+        """
+
+    def waiting(self, place: Place) -> AbstractContextManager[None]:
+        """Count a request as waiting for a model at a place during the block.
+
+        The site learns of it at once, and for which model somebody has asked it remembers.
+        """
 
 
 class CatalogStore(Protocol):

@@ -33,6 +33,10 @@ def gateway_settings(state: Path, **values: object) -> Settings:
     return Settings(**(defaults | values))
 
 
+TESTS = Path(__file__).parent
+#: Folders of tests that share the engines of a session.
+WITH_ENGINES = frozenset({"acceptance", "conformance"})
+
 # The conftests of folders named on the command line are imported before any hook runs, and they
 # import modules that need a configured Django.
 STATE = tempfile.TemporaryDirectory(prefix="hotnode-test-")
@@ -53,6 +57,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(system)
     config.pluginmanager.register(databases)
     config.pluginmanager.register(shared_engines)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares something dear, where several processes run the tests.
+
+    Engines are started once for both folders whose tests need them; else a file has its own.
+    """
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        group = "engines" if folder in WITH_ENGINES else str(item.path.relative_to(TESTS))
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")

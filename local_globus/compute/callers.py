@@ -43,6 +43,7 @@ class Callers:
             raise errors.unauthenticated() from error
         if scopes.COMPUTE_ALL not in token.scopes:
             raise errors.insufficient_scope()
+        self._authority.count(f"compute {token.subject}")
         self._budget.spend(token.subject)
         account = self._authority.directory.account(token.subject)
         return Caller(id=token.subject, identities=account.identities, session_id=token.session_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from resource_server.adapters.relay_keys import key_bytes
 from resource_server.adapters.yaml_document import YamlDocument
 from resource_server.domain.inference import RESERVED_EVERYWHERE
 
@@ -35,10 +36,12 @@ def problems(sites: Written, models: Written, projects: Written) -> Iterator[str
     yield from _repeated(sites, "cluster")
     yield from _repeated(models, "id")
     yield from _repeated(projects, "project")
+    yield from _shared_keys(sites)
     yield from _taken_aliases(models)
     if sites.complete and sites.documents:
         yield from _unknown_places(sites, models)
     yield from _reserved_parameters(sites, models)
+    yield from _kept_by_nobody(sites, models)
     if (known := models.names("id")) is not None:
         yield from _unknown_models(projects, known)
 
@@ -61,6 +64,20 @@ def _repeated(written: Written, field: str) -> Iterator[str]:
             if name in first:
                 yield document.problem((field,), f"'{name}' is also described in {first[name]}")
             first.setdefault(name, document.path)
+
+
+def _shared_keys(sites: Written) -> Iterator[str]:
+    """Yield each site with another one's key: either could speak for both of their clusters."""
+    first: dict[bytes, Path] = {}
+    for document in sites.documents:
+        for text in _texts([_fields(document.values.get("relay")).get("public_key")]):
+            # Its bytes, which can be spelled in several ways. What is no key is told elsewhere.
+            key = key_bytes(text)
+            if key in first:
+                place = ("relay", "public_key")
+                yield document.problem(place, f"the same key stands in {first[key]}")
+            elif key is not None:
+                first[key] = document.path
 
 
 def _taken_aliases(models: Written) -> Iterator[str]:
@@ -103,6 +120,25 @@ def _reserved_parameters(sites: Written, models: Written) -> Iterator[str]:
                 yield document.problem(
                     ("aliases", alias, "parameters", name),
                     "this field is reserved where the model is served, so no alias may set it",
+                )
+
+
+def _kept_by_nobody(sites: Written, models: Written) -> Iterator[str]:
+    """Yield each place where a model is to be kept, and nobody can be told so."""
+    deaf = {
+        document.values.get("cluster")
+        for document in sites.documents
+        if not document.values.get("relay") and not document.values.get("globus_compute")
+    }
+    for document in models.documents:
+        places = _items(document.values.get("deployments"))
+        for index, (cluster, _) in _deployments(document):
+            own = _fields(places[index]).get("lifecycle")
+            if cluster in deaf and (own or document.values.get("lifecycle")):
+                yield document.problem(
+                    ("deployments", index),
+                    f"lifecycle: '{cluster}' has neither relay nor globus_compute: "
+                    "nobody there can be told to start it",
                 )
 
 

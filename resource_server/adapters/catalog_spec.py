@@ -5,6 +5,7 @@ The same documents, as JSON, are the `spec` of the catalog's rows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from resource_server.adapters.catalog_access import AccessSpec
 from resource_server.adapters.catalog_direct import DirectSpec
+from resource_server.adapters.catalog_lifecycle import DeploymentSpec, LifecycleSpec
 from resource_server.adapters.catalog_names import ModelId, Name, ProjectName
 from resource_server.adapters.catalog_part import Spec
 from resource_server.adapters.relay_keys import is_public_key
 from resource_server.domain.catalog import (
     Alias,
     Cluster,
-    Deployment,
     Flag,
     Framework,
     GlobusComputeTarget,
@@ -126,23 +127,18 @@ class SiteSpec(Spec):
     def _ways_exist(
         cls, transports: tuple[Transport, ...], info: ValidationInfo
     ) -> tuple[Transport, ...]:
-        needed = {
-            Transport.RELAY: ("relay", info.data.get("relay")),
-            Transport.DIRECT: ("direct of a framework", _direct(info.data.get("frameworks"))),
-            Transport.TASK: ("globus_compute", info.data.get("globus_compute")),
-        }
-        # What holds a mistake of its own is not there, and is not missing.
-        is_whole = {"relay", "frameworks", "globus_compute"} <= info.data.keys()
-        for transport in transports if is_whole else ():
-            name, means = needed[transport]
-            if not means:
-                raise ValueError(f"'{transport}' needs the field {name}")
-        found = transports or tuple(way for way, (_, means) in needed.items() if means)
-        if is_whole and not found:
-            raise ValueError("there is no way: name globus_compute, relay or a framework's direct")
-        if len(set(found)) < len(found):
+        if len(set(transports)) < len(transports):
             raise ValueError("a way is listed twice")
-        return found
+        if not {"relay", "frameworks", "globus_compute"} <= info.data.keys():
+            # What holds a mistake of its own is not there, and is not missing.
+            return transports
+        described = _described(info.data)
+        if not described:
+            raise ValueError("there is no way: name globus_compute, relay or a framework's direct")
+        for transport in transports:
+            if transport not in described:
+                raise ValueError(f"'{transport}' needs the field {_FIELDS[transport]}")
+        return transports or described
 
     @field_validator("cluster")
     @classmethod
@@ -166,15 +162,22 @@ class SiteSpec(Spec):
         )
 
 
-def _direct(frameworks: dict[str, FrameworkSpec] | None) -> bool:
-    return any(spec.direct for spec in (frameworks or {}).values())
+#: What describes each way.
+_FIELDS = {
+    Transport.RELAY: "relay",
+    Transport.DIRECT: "direct of a framework",
+    Transport.TASK: "globus_compute",
+}
 
 
-class DeploymentSpec(Spec):
-    """One place that serves a model."""
-
-    cluster: Name
-    framework: Name
+def _described(fields: Mapping[str, Any]) -> tuple[Transport, ...]:
+    """Return the ways that a site's fields describe, the fastest first."""
+    means = {
+        Transport.RELAY: fields["relay"],
+        Transport.DIRECT: any(spec.direct for spec in fields["frameworks"].values()),
+        Transport.TASK: fields["globus_compute"],
+    }
+    return tuple(way for way, described in means.items() if described)
 
 
 class AliasSpec(Spec):
@@ -194,12 +197,13 @@ class AliasSpec(Spec):
 class ModelSpec(Spec):
     """One model: `models/*.yaml`.
 
-    `engine`, `path` and `arguments` are for the site's launcher; the gateway ignores them.
+    `engine`, `path`, `arguments` and `copy_weights` are for the site; the gateway ignores them.
     """
 
     id: ModelId
     description: str = ""
     owned_by: str = ""
+    lifecycle: LifecycleSpec | None = None
     deployments: tuple[DeploymentSpec, ...] = Field(min_length=1)
     routes: tuple[str, ...] = Field(("chat/completions", "completions"), min_length=1)
     flags: frozenset[Flag] = frozenset()
@@ -211,6 +215,7 @@ class ModelSpec(Spec):
     engine: str | None = None
     path: str | None = None
     arguments: tuple[str, ...] = ()
+    copy_weights: bool = False
 
     @field_validator("routes")
     @classmethod
@@ -233,10 +238,12 @@ class ModelSpec(Spec):
     @field_validator("deployments")
     @classmethod
     def _distinct_places(
-        cls, deployments: tuple[DeploymentSpec, ...]
+        cls, deployments: tuple[DeploymentSpec, ...], info: ValidationInfo
     ) -> tuple[DeploymentSpec, ...]:
-        if len(set(deployments)) < len(deployments):
+        if len({(place.cluster, place.framework) for place in deployments}) < len(deployments):
             raise ValueError("a deployment is listed twice")
+        for place in deployments if "lifecycle" in info.data else ():
+            place.upkeep(info.data["lifecycle"])
         return deployments
 
     @field_validator("aliases")
@@ -255,10 +262,7 @@ class ModelSpec(Spec):
             description=self.description,
             owned_by=self.owned_by or self.id.partition("/")[0],
             created=created,
-            deployments=tuple(
-                Deployment(cluster=place.cluster, framework=place.framework)
-                for place in self.deployments
-            ),
+            deployments=tuple(place.to_domain(self.lifecycle) for place in self.deployments),
             routes=self.routes,
             flags=self.flags,
             modalities=self.modalities,

@@ -11,12 +11,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 _KEY_BYTES = 32
 
 
+def key_bytes(text: str) -> bytes | None:
+    """Return the raw bytes of a key, whose base64 the text is; None if it is no key's."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return raw if len(raw) == _KEY_BYTES else None
+
+
 def is_public_key(text: str) -> bool:
     """Tell whether a text is the base64 of a key's raw bytes."""
-    try:
-        return len(base64.b64decode(text, validate=True)) == _KEY_BYTES
-    except (binascii.Error, ValueError):
-        return False
+    return key_bytes(text) is not None
 
 
 def public_key(text: str) -> Ed25519PublicKey:

@@ -14,6 +14,9 @@ from resource_server.domain import errors
 #: A field that is taken away.
 ABSENT = object()
 
+#: With what each field of a form begins, its name behind it; in any case.
+_HEAD = b'\r\ncontent-disposition: form-data; name="'
+
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _BOUNDARY = "boundary="
 
@@ -21,7 +24,7 @@ _BOUNDARY = "boundary="
 def with_fields(body: bytes, content_type: str, fields: Mapping[str, object]) -> bytes:
     """Return the body with these fields set, or taken away where they are `ABSENT`."""
     if content_type.startswith("multipart/form-data"):
-        return _form(body, content_type.partition(_BOUNDARY)[2].strip('"'), fields)
+        return _form(body, content_type, fields)
     try:
         values = {**_fields.decode(body), **fields}
         return msgspec.json.encode({k: v for k, v in values.items() if v is not ABSENT})
@@ -41,21 +44,45 @@ def field(body: bytes, content_type: str, name: str) -> object:
     return value
 
 
-def _form(body: bytes, boundary: str, fields: Mapping[str, object]) -> bytes:
-    delimiter = f"--{boundary}".encode()
-    *parts, end = (b"\r\n" + body).split(b"\r\n" + delimiter)
-    replaced = [_head(name) for name in fields]
-    kept = [part for part in parts[1:] if not part.lower().startswith(tuple(replaced))]
+def form_field(body: bytes, content_type: str, name: str) -> str | None:
+    """Return the text of a form's field; None if it is absent, or the body no form."""
+    if not content_type.startswith("multipart/form-data"):
+        return None
+    for part in _parts(body, content_type)[:-1]:
+        if _name(part) == name:
+            return part.partition(b"\r\n\r\n")[2].decode("utf-8", "replace")
+    return None
+
+
+def _form(body: bytes, content_type: str, fields: Mapping[str, object]) -> bytes:
+    delimiter = _delimiter(content_type)
+    *parts, end = _parts(body, content_type)
+    kept = [part for part in parts if _name(part) not in fields]
     made = [
-        _head(name) + b"\r\n\r\n" + _text(value).encode()
+        _HEAD + f'{name}"\r\n\r\n{_text(value)}'.encode()
         for name, value in fields.items()
         if value is not ABSENT
     ]
-    return b"\r\n".join(delimiter + part for part in [*made, *kept, end])
+    # One join alone copies what may be a long sound.
+    lines = [piece for part in (*made, *kept, end) for piece in (delimiter, part, b"\r\n")]
+    return b"".join(lines[:-1])
 
 
-def _head(name: str) -> bytes:
-    return f'\r\ncontent-disposition: form-data; name="{name}"'.encode()
+def _delimiter(content_type: str) -> bytes:
+    return b"--" + content_type.partition(_BOUNDARY)[2].strip('"').encode()
+
+
+def _parts(body: bytes, content_type: str) -> list[bytes]:
+    """Return a form's parts, and what stands behind the last one."""
+    delimiter = _delimiter(content_type)
+    return body.removeprefix(delimiter).split(b"\r\n" + delimiter)
+
+
+def _name(part: bytes) -> str:
+    """Return the name of a field; nothing if it is not written as `api.form_body` does."""
+    if part[: len(_HEAD)].lower() != _HEAD:
+        return ""
+    return part[len(_HEAD) : part.find(b'"', len(_HEAD))].decode("utf-8", "replace")
 
 
 def _text(value: object) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.inference import Hops
 from resource_server.domain.routing import Base, Destination
-from resource_server.services.completions import Completion, OpenCompletion
+from resource_server.services.completions import Completion, OpenCompletion, PendingCompletion
 
 #: What the log says of an answer with which an engine refused a request.
 ENGINE_ERROR = "engine_error"
@@ -47,6 +49,8 @@ def note_answer(request: GatewayRequest, completion: Completion, *, gateway_s: f
         fields["globus_task_id"] = answer.task_id
     if completion.usage is not None:
         fields |= completion.usage.numbers()
+    if completion.waited_s:
+        fields["wait_ms"] = _ms(completion.waited_s)
 
 
 def note_stream(request: GatewayRequest, stream: OpenCompletion) -> None:
@@ -56,6 +60,27 @@ def note_stream(request: GatewayRequest, stream: OpenCompletion) -> None:
     _note_place(fields, stream.destination, head.transport)
     if head.task_id:
         fields["globus_task_id"] = head.task_id
+
+
+def note_waited(
+    request: GatewayRequest, pending: PendingCompletion, answer: OpenCompletion | Completion
+) -> Callable[[], None]:
+    """Note how long a stream's model took, and where it comes from; return who notes its start."""
+    request.log_fields["wait_ms"] = _ms(pending.waited_s)
+    if isinstance(answer, OpenCompletion):
+        note_stream(request, answer)
+    else:
+        _note_place(request.log_fields, answer.destination, answer.answer.transport)
+    return partial(note_first_event, request)
+
+
+def note_waiting_end(request: GatewayRequest, stream: OpenCompletion | None) -> None:
+    """Note what a stream cost that had to wait, if it began at all."""
+    if stream is not None:
+        note_stream_end(request, stream)
+        # The wait was not the gateway's work.
+        fields = request.log_fields
+        fields["gateway_ms"] = round(max(0.0, fields["gateway_ms"] - fields["wait_ms"]), 3)
 
 
 def note_first_event(request: GatewayRequest) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from ninja import Router
 
-from compute_functions.contract import Instance, InstanceState
+from compute_functions.contract import InstanceState
+from resource_server.api import standing
 from resource_server.api.context import GatewayRequest, gateway_of
 from resource_server.api.models import model_object
 from resource_server.domain.catalog import AccessRule, NamedModel
 from resource_server.domain.identity import Identity
-from resource_server.domain.lifecycle import ALCF_WORDS, model_state
-from resource_server.services.jobs import ClusterJobs
+from resource_server.domain.routing import Base
 from resource_server.services.models import Offer
 
 router = Router(tags=["Clusters"])
@@ -75,9 +75,14 @@ async def models(
     request: GatewayRequest, cluster: str, model_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the models that the caller may use there, or the one of `model_id`."""
-    found = gateway_of(request).models.at_cluster(request.auth, cluster)
+    service = gateway_of(request).models
+    found = service.at_cluster(request.auth, cluster)
     return [
-        model_object(NamedModel(model=model)) | {"cluster": cluster, "framework": framework.name}
+        model_object(
+            NamedModel(model=model),
+            service.prospects(request.auth, Base(cluster=cluster, framework=framework.name), model),
+        )
+        | {"cluster": cluster, "framework": framework.name}
         for framework, model in found
         if model_id in (None, model.id)
     ]
@@ -95,13 +100,8 @@ async def jobs(request: GatewayRequest, cluster: str) -> dict[str, Any]:
         )
     }
     for instance in found.instances:
-        lists[JOB_LISTS[instance.state]].append(_job(found, instance))
-    status = {
-        "cluster": found.cluster.name,
-        "maintenance": found.cluster.maintenance,
-        "observed_at": found.observed_at,
-    }
-    return {**lists, "cluster_status": status}
+        lists[JOB_LISTS[instance.state]].append(standing.job(found, instance))
+    return {**lists, "cluster_status": standing.site(found)}
 
 
 def _identity(identity: Identity) -> dict[str, Any]:
@@ -120,19 +120,4 @@ def _framework(offer: Offer) -> dict[str, Any]:
         "base_url": f"/resource_server/{offer.cluster.name}/{offer.framework.name}/v1",
         "models": [model.id for model in offer.models],
         "endpoints": routes,
-    }
-
-
-def _job(jobs_: ClusterJobs, instance: Instance) -> dict[str, Any]:
-    """Return one instance with the keys, spaces included, that ALCF's tools read."""
-    return {
-        "Models": instance.model,
-        "Framework": instance.framework,
-        "Cluster": jobs_.cluster.name,
-        "Model Status": instance.state.value,
-        "Model State": ALCF_WORDS[model_state([instance])],
-        "Job ID": instance.job_id,
-        "Host Name": instance.host,
-        "Job Comments": instance.detail,
-        "Started At": instance.started_at,
     }

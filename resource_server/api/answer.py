@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,13 @@ _END = object()
 
 
 class EngineResponse(HttpResponse):
-    """An engine's answer: the caller gets it as it is, also when it is a page about an error."""
+    """An engine's answer: the caller gets it as it is, also when it is a page about an error.
+
+    `ours` are the headers that we make of what we know. They need none of Django's checks and
+    conversions, which would cost each request 20 us.
+    """
+
+    ours: Iterable[tuple[bytes, bytes]] = ()
 
 
 async def send_answer(exchange: Exchange, response: HttpResponseBase) -> None:
@@ -38,6 +45,8 @@ async def _send_whole(exchange: Exchange, response: HttpResponse) -> None:
     """Send a response that is in memory. It holds nothing open, so there is nothing to close."""
     content = response.content
     headers = headers_of(exchange, response)
+    if isinstance(response, EngineResponse):
+        headers += response.ours
     if response.status_code not in _BODILESS and "Content-Length" not in response.headers:
         headers.append((b"content-length", b"%d" % len(content)))
     await exchange.start(response.status_code, headers)

@@ -75,6 +75,8 @@ def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
         _say_whether_to_retry(response, error)
     if isinstance(error, errors.RateLimited):
         _say_when_to_retry(response, error)
+    if isinstance(error, (errors.ModelLoading, errors.ModelUnavailable)):
+        _say_how_it_stands(response, error)
     if isinstance(error, errors.ReauthenticationRequired):
         _say_how_to_log_in(response, error)
     if error.task_id:
@@ -145,6 +147,15 @@ def _say_how_to_log_in(response: HttpResponse, error: errors.ReauthenticationReq
     }
     response.content = msgspec.json.encode(body)
     response["WWW-Authenticate"] = 'Bearer error="insufficient_user_authentication"'
+
+
+def _say_how_it_stands(
+    response: HttpResponse, error: errors.ModelLoading | errors.ModelUnavailable
+) -> None:
+    """Add to the error what is known of the model, for programs."""
+    body = msgspec.json.decode(response.content)
+    body["error"]["state"] = error.state
+    response.content = msgspec.json.encode(body)
 
 
 def _say_whether_to_retry(response: HttpResponse, error: errors.UpstreamError) -> None:

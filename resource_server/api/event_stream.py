@@ -10,10 +10,11 @@ from django.http.response import HttpResponseBase
 
 from resource_server.api import refusals
 from resource_server.api.answer import headers_of
-from resource_server.api.exchange import Exchange
+from resource_server.api.exchange import Exchange, Headers
 from resource_server.api.keep_alive import KEEP_ALIVE, KEEP_ALIVE_S, KeptAlive
 from resource_server.api.stream_errors import error_event
 from resource_server.domain import errors
+from resource_server.domain.dialects import Dialect
 from resource_server.services.open_completion import OpenCompletion
 
 #: What the log says of a stream whose engine said itself that it failed.
@@ -41,6 +42,8 @@ class EventStreamResponse(HttpResponseBase):
         # Proxies that collect answers would hold the events back.
         self.headers["Cache-Control"] = "no-cache"
         self.headers["X-Accel-Buffering"] = "no"
+        #: As those of an `EngineResponse`.
+        self.ours: Headers = []
         self.completion = completion
         self.note_first = note_first
         self.note_end = note_end
@@ -51,9 +54,9 @@ async def send_events(
 ) -> None:
     """Send the stream to its end; whatever happens, its engine is stopped and its cost counted."""
     try:
-        await exchange.start(response.status_code, headers_of(exchange, response))
+        await exchange.start(response.status_code, headers_of(exchange, response) + response.ours)
         async with KeptAlive(exchange, every_s=keep_alive_s) as client:
-            await _send(exchange, response, client)
+            await send_opened(exchange, response.completion, client, note_first=response.note_first)
         await exchange.write(b"", more=False)
     finally:
         try:
@@ -62,40 +65,48 @@ async def send_events(
             response.note_end()
 
 
-async def _send(exchange: Exchange, response: EventStreamResponse, client: KeptAlive) -> None:
-    completion = response.completion
+async def send_opened(
+    exchange: Exchange,
+    completion: OpenCompletion,
+    client: KeptAlive,
+    *,
+    note_first: Callable[[], None],
+) -> None:
+    """Write the events of a stream, and how it ended if it did not end well."""
     try:
         if not completion.begun:
             await client.write(KEEP_ALIVE)
         first = await completion.first()
-        response.note_first()
+        note_first()
         await client.write(first)
         async for events in completion.rest:
             await client.write(events)
     except errors.HotnodeError as error:
-        await client.write(_last_words(exchange, completion, error))
+        number = completion.events_seen
+        await client.write(last_words(exchange, error, completion.dialect, number=number))
     except asyncio.CancelledError:
-        await _say_farewell(exchange, completion, client)
+        await say_farewell(exchange, client, completion.dialect, number=completion.events_seen)
         raise
     if completion.failed_at_the_engine:
         exchange.log_fields["error_code"] = ENGINE_ERROR
 
 
-async def _say_farewell(exchange: Exchange, completion: OpenCompletion, client: KeptAlive) -> None:
+async def say_farewell(
+    exchange: Exchange, client: KeptAlive, dialect: Dialect, *, number: int
+) -> None:
     """Tell a client that still waits that the server stops, and not the engine."""
     if exchange.client_gone:
         return
-    words = _last_words(exchange, completion, refusals.ServerStopping())
+    words = last_words(exchange, refusals.ServerStopping(), dialect, number=number)
     with suppress(TimeoutError):  # the client does not read, and the server does not wait
         async with asyncio.timeout(FAREWELL_S):
             await client.write(words)
             await exchange.write(b"", more=False)
 
 
-def _last_words(
-    exchange: Exchange, completion: OpenCompletion, error: errors.HotnodeError
+def last_words(
+    exchange: Exchange, error: errors.HotnodeError, dialect: Dialect, *, number: int
 ) -> bytes:
+    """Return an error as the stream's last event, after `number` others; the log says it, too."""
     exchange.log_fields |= refusals.log_fields(error)
-    return error_event(
-        error, completion.dialect, path=exchange.scope["path"], number=completion.events_seen
-    )
+    return error_event(error, dialect, path=exchange.scope["path"], number=number)

@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 
 import structlog
 from django.core.exceptions import RequestAborted
-from structlog.typing import FilteringBoundLogger
 
 from resource_server.api.refusals import BodyStalled
+from resource_server.api.request_log import RequestLog
 from resource_server.ports import ObservedRequest, RequestObserver
 
 Message = Mapping[str, Any]
@@ -48,7 +48,7 @@ class Exchange:
         send: Send,
         *,
         stall_timeout_s: float,
-        log: FilteringBoundLogger,
+        log: RequestLog,
         observer: RequestObserver | None = None,
     ) -> None:
         self.scope = scope
@@ -202,6 +202,6 @@ class Exchange:
         if self._gone is not None:
             fields["client"] = self._gone
         record = self.log_fields | fields
-        self._log.info("http_request", **record)
+        self._log.write("http_request", record)
         if self.observed is not None:
             self.observed.end(record)

@@ -26,8 +26,10 @@ from resource_server.api.exchange import Exchange, Receive, Send
 from resource_server.api.keep_alive import KEEP_ALIVE_S
 from resource_server.api.probes import is_probe
 from resource_server.api.request import LeanRequest
+from resource_server.api.request_log import request_log
 from resource_server.api.route_names import route_fields
 from resource_server.api.views import AsyncView, find_view, make_async
+from resource_server.api.waiting_stream import WaitingStreamResponse, send_waiting
 from resource_server.domain import errors
 from resource_server.domain.limits import NO_SIZES, BodySizes
 from resource_server.ports import RequestObserver
@@ -84,6 +86,7 @@ class LeanHandler(ASGIHandler):
         self._views: dict[Callable[..., Any], AsyncView] = {}
         self._admitted: set[tuple[str | None, str | None]] = set()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
+        self._request_log = request_log()
         #: Who is told of every request, from now on.
         self.observer: RequestObserver | None = None
 
@@ -97,7 +100,7 @@ class LeanHandler(ASGIHandler):
             receive,
             send,
             stall_timeout_s=self._stall_timeout_s,
-            log=self._log,
+            log=self._request_log,
             observer=self.observer,
         )
         with exchange:
@@ -127,6 +130,19 @@ class LeanHandler(ASGIHandler):
         finally:
             if hasattr(request, "urlconf"):
                 set_urlconf(None)
+
+    async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Return the view's response, as the base class's method of this name does.
+
+        A direct view's is not looked at: Django's own way is longer than many a view's.
+        """
+        match = request.resolver_match
+        # A middleware may look at views, or choose another URLconf than the one that was asked.
+        if match is None or settings.MIDDLEWARE or not getattr(match.func, "direct", False):
+            made: HttpResponseBase = await super()._get_response_async(request)  # type: ignore[misc] # the stubs leave it out
+            return made
+        response: HttpResponseBase = await match.func(request, **match.kwargs)
+        return response
 
     @override
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
@@ -177,6 +193,8 @@ class LeanHandler(ASGIHandler):
         response = await self.get_response_async(request)
         if isinstance(response, EventStreamResponse):
             await send_events(exchange, response, keep_alive_s=self._keep_alive_s)
+        elif isinstance(response, WaitingStreamResponse):
+            await send_waiting(exchange, response, keep_alive_s=self._keep_alive_s)
         else:
             await send_answer(exchange, self._in_envelope(request, response))
 

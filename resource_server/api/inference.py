@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,15 +17,27 @@ from resource_server.api.answer import EngineResponse
 from resource_server.api.bases import Mount, base_of
 from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
 from resource_server.api.event_stream import EventStreamResponse
+from resource_server.api.exchange import Headers
 from resource_server.api.form_body import FormBody
+from resource_server.api.framework import DirectRouter
 from resource_server.api.json_body import JsonBody
 from resource_server.api.rate_limit_headers import rate_limit_headers
+from resource_server.api.waiting_stream import WaitingStreamResponse
+from resource_server.domain import errors
 from resource_server.domain.inference import InferenceAnswer, StreamHead
 from resource_server.ports import RequestBody
-from resource_server.services.completions import Completion, CompletionRequest, OpenCompletion
+from resource_server.services.completions import (
+    Completion,
+    CompletionRequest,
+    OpenCompletion,
+    PendingCompletion,
+)
 
 #: A caller's trace, of which only the id is of interest here (W3C Trace Context).
 _TRACE = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+#: The header in which callers say for how many seconds they wait for a model that is started.
+WAIT = "HTTP_X_HOTNODE_WAIT"
+_SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 #: Headers of the caller that go on to the engine: who continues a trace.
 PASSED_ON = {"HTTP_TRACEPARENT": "traceparent", "HTTP_TRACESTATE": "tracestate"}
 
@@ -89,7 +101,7 @@ UPLOADS = tuple(f"/v1/{route.path}" for route in ROUTES if route.form)
 
 def make_router(mount: Mount) -> Router:
     """Return the routes for one base URL."""
-    router = Router(tags=[f"OpenAI API {mount.description}"])
+    router = DirectRouter(tags=[f"OpenAI API {mount.description}"])
     for route in ROUTES:
         router.add_api_operation(
             f"/{route.path}",
@@ -129,6 +141,7 @@ def _view(route: InferenceRoute) -> Callable[[GatewayRequest], Awaitable[HttpRes
             route=route.path,
             body=body,
             headers=_passed_on(request),
+            wait_s=_wait_s(request),
         )
         completions = gateway_of(request).completions
         if not body.stream:
@@ -136,6 +149,8 @@ def _view(route: InferenceRoute) -> Callable[[GatewayRequest], Awaitable[HttpRes
         answer = await completions.stream(request.auth, asked)
         if isinstance(answer, OpenCompletion):
             return _stream(request, answer)
+        if isinstance(answer, PendingCompletion):
+            return _pending(request, answer)
         return _whole(request, answer)
 
     return carry
@@ -164,11 +179,14 @@ def _passed_on(request: GatewayRequest) -> dict[str, str]:
 def _whole(request: GatewayRequest, completion: Completion) -> HttpResponse:
     """Return the engine's answer unchanged; how it came here stands in headers."""
     answer = completion.answer
-    gateway_s = answer.hops.beside(elapsed_s(request))
+    # A wait for the model is nobody's work.
+    gateway_s = answer.hops.beside(elapsed_s(request) - completion.waited_s)
     access_log.note_answer(request, completion, gateway_s=gateway_s)
     response = EngineResponse(answer.body, status=answer.status, content_type=answer.content_type)
-    _describe(response, completion, answer)
-    response.headers["Server-Timing"] = _server_timing(gateway_s, answer)
+    response.ours = [
+        *_told(response, completion, answer),
+        (b"Server-Timing", _server_timing(gateway_s, answer).encode("ascii")),
+    ]
     return response
 
 
@@ -182,25 +200,55 @@ def _stream(request: GatewayRequest, stream: OpenCompletion) -> EventStreamRespo
         note_first=partial(access_log.note_first_event, request),
         note_end=partial(access_log.note_stream_end, request, stream),
     )
-    _describe(response, stream, stream.head)
+    response.ours = _told(response, stream, stream.head)
     return response
 
 
-def _describe(
+def _pending(request: GatewayRequest, pending: PendingCompletion) -> WaitingStreamResponse:
+    """Return how the model stands, and then the engine's events as they come."""
+    request.log_fields["stream"] = True
+    if request.observed is not None:
+        request.observed.streams()
+    response = WaitingStreamResponse(
+        pending,
+        note_open=partial(access_log.note_waited, request, pending),
+        note_end=partial(access_log.note_waiting_end, request),
+    )
+    told = rate_limit_headers(pending.standings) | {"x-hotnode-waiting": "true"}
+    response.ours = [
+        (name.encode("ascii"), value.encode("latin-1")) for name, value in told.items()
+    ]
+    return response
+
+
+def _wait_s(request: GatewayRequest) -> float | None:
+    """Return for how long the caller wants to wait for a model; None if they do not say."""
+    said = request.META.get(WAIT)
+    if said is None:
+        return None
+    if not _SECONDS.fullmatch(said):
+        raise errors.InvalidRequest("x-hotnode-wait must be a number of seconds; 0 does not wait.")
+    return float(said)
+
+
+def _told(
     response: HttpResponseBase,
     completion: Completion | OpenCompletion,
     answer: InferenceAnswer | StreamHead,
-) -> None:
-    """Put into headers what the engine said beside its answer, what is left, and how it came."""
-    headers = response.headers
+) -> Headers:
+    """Put into headers what the engine said beside its answer; return ours on how it came."""
     for name, value in answer.headers.items():
-        headers[name] = value
-    for name, value in rate_limit_headers(completion.standings).items():
-        headers[name] = value
-    headers["x-hotnode-cluster"] = completion.destination.cluster.name
-    headers["x-hotnode-transport"] = answer.transport
+        response.headers[name] = value
+    told = rate_limit_headers(completion.standings)
+    told["x-hotnode-cluster"] = completion.destination.cluster.name
+    told["x-hotnode-transport"] = answer.transport
     if answer.task_id:
-        headers["x-hotnode-globus-task-id"] = answer.task_id
+        told["x-hotnode-globus-task-id"] = answer.task_id
+    return _encoded(told)
+
+
+def _encoded(headers: Mapping[str, str]) -> Headers:
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _server_timing(gateway_s: float, answer: InferenceAnswer) -> str:

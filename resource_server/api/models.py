@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ninja import Router
@@ -9,7 +10,10 @@ from ninja import Router
 from resource_server.api import bases
 from resource_server.api.bases import Mount, base_of
 from resource_server.api.context import GatewayRequest, gateway_of
+from resource_server.api.standing import standing
 from resource_server.domain.catalog import NamedModel
+from resource_server.domain.prospect import Prospect
+from resource_server.domain.routing import Base
 
 
 def make_router(mount: Mount) -> Router:
@@ -36,16 +40,26 @@ def make_router(mount: Mount) -> Router:
 
 async def list_models(request: GatewayRequest) -> dict[str, Any]:
     """Return the models that the caller may use here, under all their names."""
-    found = gateway_of(request).models.at(request.auth, base_of(request))
-    return {"object": "list", "data": [model_object(named) for named in found]}
+    service, base = gateway_of(request).models, base_of(request)
+    return {
+        "object": "list",
+        "data": [
+            model_object(named, service.prospects(request.auth, base, named.model))
+            for named in service.at(request.auth, base)
+        ],
+    }
 
 
 async def retrieve_model(request: GatewayRequest, name: str) -> dict[str, Any]:
     """Return one model. A name may hold a slash, sent as such or as `%2F`."""
-    return model_object(gateway_of(request).models.one(request.auth, base_of(request), name))
+    service, base = gateway_of(request).models, base_of(request)
+    named = service.one(request.auth, base, name)
+    # A framework of the URL need not be the one that serves it.
+    place = Base(cluster=base.cluster, project=base.project)
+    return model_object(named, service.prospects(request.auth, place, named.model))
 
 
-def model_object(named: NamedModel) -> dict[str, Any]:
+def model_object(named: NamedModel, prospects: Collection[Prospect]) -> dict[str, Any]:
     """Return a model as OpenAI's clients read it, with what else is known of it.
 
     `root` is the id of the model behind an alias, as with vLLM.
@@ -61,6 +75,7 @@ def model_object(named: NamedModel) -> dict[str, Any]:
         "flags": sorted(model.flags),
         "endpoints": [f"/v1/{route}" for route in model.routes],
         "input_modalities": ["text", *sorted(model.modalities)],
+        **standing(prospects),
     }
     if model.context_length is not None:
         # Two names for one number: engines say the first, editors and agents read the second.

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from resource_server.config.catalog import CatalogSettings
 from resource_server.config.globus import GlobusSettings
 from resource_server.config.images import ImageSettings
+from resource_server.config.lifecycle import LifecycleSettings
 from resource_server.config.limits import LimitSettings
 from resource_server.config.relays import RelaySettings
 from resource_server.config.serving import ServingSettings
@@ -18,6 +19,7 @@ from resource_server.config.watching import WatchingSettings
 class Settings(
     WatchingSettings,
     ImageSettings,
+    LifecycleSettings,
     RelaySettings,
     LimitSettings,
     GlobusSettings,

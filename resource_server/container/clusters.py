@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from resource_server.adapters.direct import DirectBackend
+from aiohttp import web
+
+from resource_server.adapters.direct import DirectBackend, DirectClients
 from resource_server.adapters.globus_compute import GlobusComputeBackend, GlobusComputeSites
-from resource_server.adapters.hub import HubBackend, HubConnection, HubSites
+from resource_server.adapters.hub import HubBackend, HubConnection, HubSites, HubViews
 from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.pushed_streams import PushedStreams
 from resource_server.adapters.transports import Carrier, Transports
 from resource_server.config import Role, Settings
+from resource_server.container.lifecycles import keep_lifecycles
 from resource_server.container.relays import open_relays
 from resource_server.domain.catalog import Transport
-from resource_server.ports import InferenceBackend, Part, SiteObserver
+from resource_server.ports import InferenceBackend, Part, SiteObserver, SiteViews
 from resource_server.services.catalog import LiveCatalog
+from resource_server.services.counted_backend import CountedBackend
+from resource_server.services.observed_sites import ObservedSites
+from resource_server.services.site_board import SiteBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +32,9 @@ class Clusters:
 
     backend: InferenceBackend
     sites: SiteObserver
+    views: SiteViews
+    #: Where all is known of the sites, in the process that speaks with them.
+    board: SiteBoard | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
 
 
@@ -43,6 +53,7 @@ async def open_transports(
 ) -> AsyncIterator[Clusters]:
     """Open what carries requests to the clusters itself; relays need a catalog."""
     async with AsyncExitStack() as stack:
+        board = SiteBoard(secrets.token_hex(16))
         pushes = _pushes(settings) if catalog is not None else None
         tasks = await stack.enter_async_context(
             GlobusComputeBackend(
@@ -51,16 +62,27 @@ async def open_transports(
                 pushes=pushes,
             )
         )
-        direct = await stack.enter_async_context(DirectBackend())
+        direct = DirectBackend(await stack.enter_async_context(DirectClients()))
         carriers: dict[Transport, Carrier] = {Transport.TASK: tasks, Transport.DIRECT: direct}
         if settings.relay_port and catalog is not None:
-            routes = pushes.routes() if pushes is not None else ()
+            routes: Iterable[web.AbstractRouteDef] = ()
+            if pushes is not None:
+                routes = pushes.routes()
+                instrumentation.watch_pushes(pushes.traffic)
             carriers[Transport.RELAY] = await stack.enter_async_context(
-                open_relays(settings, catalog, instrumentation, routes=routes)
+                open_relays(settings, catalog, instrumentation, board=board, routes=routes)
             )
-        sites = GlobusComputeSites(tasks, cache_s=settings.site_status_cache_s)
+        sites = GlobusComputeSites(tasks, board=board, cache_s=settings.site_status_cache_s)
+        if catalog is not None:
+            await stack.enter_async_context(keep_lifecycles(board, catalog, sites))
         instrumentation.watch_channels(tasks.probe)
-        yield Clusters(backend=Transports(carriers), sites=sites)
+        instrumentation.watch_board(board)
+        yield Clusters(
+            backend=CountedBackend(Transports(carriers), board.demand),
+            sites=ObservedSites(board, sites),
+            views=board,
+            board=board,
+        )
 
 
 def _pushes(settings: Settings) -> PushedStreams | None:
@@ -75,5 +97,6 @@ async def _open_way_to_hub(settings: Settings) -> AsyncIterator[Clusters]:
     async with (
         HubConnection(settings.hub_address) as hub,
         HubBackend(hub) as backend,
+        HubViews(hub) as views,
     ):
-        yield Clusters(backend=backend, sites=HubSites(hub), parts={"hub": hub})
+        yield Clusters(backend=backend, sites=HubSites(hub), views=views, parts={"hub": hub})

@@ -11,6 +11,7 @@ from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.redis.connection import RedisLink
 from resource_server.adapters.remote_images import RemoteImages
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
+from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.config import Role, Settings
 from resource_server.container.catalog import open_catalog
 from resource_server.container.clusters import Clusters, open_clusters
@@ -28,6 +29,7 @@ from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.sessions import CacheSalts
+from resource_server.services.waiting import Waiting, WaitRules
 from resource_server.store.catalog import CatalogTables
 from resource_server.store.database import close_database
 
@@ -70,11 +72,17 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
                 images=parts.images,
                 usage=UsageReaders(answer=read_usage, event=read_event_usage),
                 salts=CacheSalts(settings.read_secret_key().encode()),
+                streams=WholeStreamMaker(),
+                waiting=Waiting(parts.clusters.views, current, rules=_wait_rules(settings)),
                 observe_late=parts.observer.late,
             ),
             limits=parts.limits,
-            jobs=Jobs(current, instrumentation.sites(parts.clusters.sites, current)),
-            models=Models(current),
+            jobs=Jobs(
+                current,
+                instrumentation.sites(parts.clusters.sites, current),
+                parts.clusters.views,
+            ),
+            models=Models(current, parts.clusters.views),
             readiness=Readiness(shared=parts.shared_parts, own=parts.clusters.parts),
             metrics=instrumentation.metrics(settings.read_metrics_token()),
             observer=parts.observer,
@@ -85,6 +93,16 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
                 catalog=parts.catalog,
             ),
         )
+
+
+def _wait_rules(settings: Settings) -> WaitRules:
+    return WaitRules(
+        most_per_model=settings.wait_most_per_model,
+        most_per_person=settings.wait_most_per_person,
+        most_bytes=settings.wait_most_bytes,
+        most_bytes_per_person=settings.wait_most_bytes_per_person,
+        longest_stream_s=settings.wait_stream_s,
+    )
 
 
 @asynccontextmanager

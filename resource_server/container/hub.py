@@ -17,9 +17,14 @@ async def open_hub(settings: Settings) -> AsyncIterator[None]:
     """Serve the web processes of this host at the hub's socket."""
     async with (
         open_instrumentation(settings, Role.HUB) as instrumentation,
-        # Who may dial in stands in the catalog; without relays a hub does without a database.
-        follow_catalog(settings) if settings.relay_port else nullcontext() as catalog,
+        # Who may dial in stands in the catalog, and what sites are to keep; a hub without relays
+        # does without a database, and then sites are told nothing.
+        follow_catalog(settings) if _has_catalog(settings) else nullcontext() as catalog,
         open_transports(settings, instrumentation, catalog) as clusters,
-        HubServer(clusters.backend, clusters.sites, settings.hub_address),
+        HubServer(clusters.backend, clusters.sites, settings.hub_address, board=clusters.board),
     ):
         yield
+
+
+def _has_catalog(settings: Settings) -> bool:
+    return bool(settings.relay_port or settings.read_database_url())

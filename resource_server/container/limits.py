@@ -15,7 +15,7 @@ from resource_server.container.background import running
 from resource_server.domain.limit_rules import Allowance
 from resource_server.ports import LimitStore
 from resource_server.services.limit_rules import LiveLimitRules
-from resource_server.services.limits import Limits
+from resource_server.services.limits import Limits, Settle
 from resource_server.services.shared_limits import SharedLimits
 
 #: Seconds for Redis to answer about limits, and for a turn to ask it: longer than for tokens, since
@@ -30,23 +30,23 @@ async def open_limits(settings: Settings) -> AsyncIterator[Limits]:
     rules = LiveLimitRules(LimitsFile(settings.catalog_dir, _everybody_s(settings)))
     await rules.start()
     async with (
-        _open_store(settings.read_redis_url()) as store,
+        _open_store(settings.read_redis_url()) as (store, settle_now),
         running(partial(rules.follow, every_s=settings.catalog_poll_s), name="limits"),
-        Limits(store, rules.current) as limits,
+        Limits(store, rules.current, settle_now=settle_now) as limits,
     ):
         yield limits
 
 
 @asynccontextmanager
-async def _open_store(redis_url: str | None) -> AsyncIterator[LimitStore]:
+async def _open_store(redis_url: str | None) -> AsyncIterator[tuple[LimitStore, Settle | None]]:
     own = MemoryLimitStore()
     if redis_url is None:
-        yield own
+        yield own, own.settle_now
         return
     # A link of its own, and a patient one: what strangers ask with invented tokens must not come
     # before what limits those who were let in.
     async with open_redis(redis_url, use="limits", call_s=CALL_S, turn_s=TURN_S) as redis:
-        yield SharedLimits(RedisLimitStore(redis), own)
+        yield SharedLimits(RedisLimitStore(redis), own), None
 
 
 def _everybody_s(settings: Settings) -> Allowance:

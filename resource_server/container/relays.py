@@ -13,10 +13,12 @@ from resource_server.adapters.redis.connection import open_redis
 from resource_server.adapters.redis.redeemed import RedeemedEverywhere, RedisRedeemed
 from resource_server.adapters.relay import Gatekeeper, Links, RelayBackend, RelayListener
 from resource_server.adapters.relay.sessions import Sessions
+from resource_server.adapters.site_link import SiteLinks
 from resource_server.config import SettingInvalid, Settings
 from resource_server.domain.catalog import Catalog
 from resource_server.ports import RedeemedCredentials
 from resource_server.services.catalog import LiveCatalog
+from resource_server.services.site_board import SiteBoard
 
 
 @asynccontextmanager
@@ -25,25 +27,30 @@ async def open_relays(
     catalog: LiveCatalog,
     instrumentation: Instrumentation,
     *,
+    board: SiteBoard,
     routes: Iterable[web.AbstractRouteDef] = (),
 ) -> AsyncIterator[RelayBackend]:
-    """Listen for relays of the catalog's clusters. Raises `SettingInvalid` if that cannot be.
+    """Listen for relays and agents of the catalog's clusters.
 
-    `routes` are what else sites reach at the same address.
+    Raises `SettingInvalid` if that cannot be. `routes` are what else sites reach at the same
+    address.
     """
     links = Links()
+    board.relays, links.changed = links, board.note_relay
 
     def current() -> Catalog | None:
         return catalog.current() if catalog.checked_at else None
 
     async with _open_redeemed(settings) as redeemed, AsyncExitStack() as stack:
         sessions = Sessions(settings.read_secret_key().encode())
+        gatekeeper = Gatekeeper(current, redeemed, sessions)
+        agents = SiteLinks(board, gatekeeper)
         listener = RelayListener(
             links,
-            Gatekeeper(current, redeemed, sessions),
+            gatekeeper,
             host=settings.relay_host,
             port=settings.relay_port,
-            routes=routes,
+            routes=(*routes, *agents.routes()),
         )
         try:
             await stack.enter_async_context(listener)
@@ -51,6 +58,7 @@ async def open_relays(
             raise SettingInvalid(
                 f"cannot listen for relays at {settings.relay_host}:{settings.relay_port}: {error}"
             ) from error
+        await stack.enter_async_context(agents)
         instrumentation.watch_relays(links.health, catalog.current)
         yield RelayBackend(links)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from resource_server.domain import errors
+from resource_server.domain.upkeep import Override, Upkeep
 
 
 class Transport(StrEnum):
@@ -85,28 +86,23 @@ class AccessRule:
     service_accounts: frozenset[str] = frozenset()
     domains_of: Counting = Counting.SESSION
     groups_of: Counting = Counting.ACCOUNT
+    #: Whether the rule restricts nobody.
+    is_open: bool = field(init=False, repr=False, compare=False)
+    #: Whether it matters how, when and as whom somebody logged in.
+    looks_at_logins: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the rule restricts nobody."""
-        return not (
-            self.groups
-            or self.domains
-            or self.groups_by_domain
-            or self.policies
-            or self.service_accounts
-            or self.login_max_age_s is not None
-        )
-
-    @property
-    def looks_at_logins(self) -> bool:
-        """Whether it matters how, when and as whom somebody logged in."""
-        return bool(
+    def __post_init__(self) -> None:
+        """Work out once what is asked several times for each request."""
+        about_logins = bool(
             self.policies
             or self.domains
             or self.groups_by_domain
             or self.login_max_age_s is not None
-            or self.groups_of is Counting.SESSION
+        )
+        is_open = not (about_logins or self.groups or self.service_accounts)
+        object.__setattr__(self, "is_open", is_open)
+        object.__setattr__(
+            self, "looks_at_logins", about_logins or self.groups_of is Counting.SESSION
         )
 
 
@@ -193,10 +189,11 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One place that serves a model."""
+    """One place that serves a model; without `upkeep` somebody else starts its instances there."""
 
     cluster: str
     framework: str
+    upkeep: Upkeep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +258,11 @@ class NamedModel:
 
 
 class Catalog:
-    """A snapshot of everything on offer. It never changes; a reload makes a new one."""
+    """A snapshot of everything on offer. It never changes; a reload makes a new one.
+
+    `version` grows with every change. `generation` grows when an operator says so, once the
+    database was restored from an older copy. `overrides` are found by model and cluster.
+    """
 
     def __init__(
         self,
@@ -269,9 +270,13 @@ class Catalog:
         models: Iterable[Model] = (),
         projects: Iterable[Project] = (),
         *,
+        overrides: Iterable[Override] = (),
+        generation: int = 1,
         version: int = 0,
     ) -> None:
         self.version = version
+        self.generation = generation
+        self.overrides = {(said.model, said.cluster): said for said in overrides}
         self.clusters = {cluster.name: cluster for cluster in clusters}
         self.models = {model.id: model for model in models}
         self.projects = {project.name: project for project in projects}

@@ -20,6 +20,8 @@
     │   ├── IdentityServiceThrottled
     │   ├── PolicyNotEvaluated
     │   ├── ModelNotRunning
+    │   ├── ModelLoading
+    │   ├── ModelUnavailable
     │   ├── ImagesBusy
     │   ├── BackendUnavailable
     │   ├── BackendTimeout
@@ -28,11 +30,13 @@
     │   ├── LimitStoreUnavailable
     │   ├── LimitStoreBusy
     │   └── DatabaseUnavailable
+    ├── StreamComesWhole           the answer is asked for in one piece; callers never see it
     ├── LeaseLost                  another controller goes on; callers never see it
     └── OperatorError              an operator acts; callers never see it
         ├── CatalogInvalid
         ├── SchemaUnfit
-        └── CredentialsUnknown
+        ├── CredentialsUnknown
+        └── WishRefused
 
 Classes carry facts; only `resource_server.api.errors` knows status codes. `code` is part of the
 API: clients may act on it. `retry_after_s` says after how many seconds trying again may help, and
@@ -40,6 +44,8 @@ is None when it does not.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from resource_server.domain.identity import Person
 from resource_server.domain.limits import Measure, Standing
@@ -239,6 +245,49 @@ class ModelNotRunning(UpstreamError):
     retry_after_s = 30.0
 
 
+class ModelLoading(UpstreamError):
+    """The model is being started, and was not ready in time. Send the request again.
+
+    `state` is what is known of it, by name.
+    """
+
+    code = "model_loading"
+    retry_after_s = 30.0
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        state: Mapping[str, object] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.state = dict(state or {})
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(UpstreamError):
+    """Nobody can start the model now; the message says why.
+
+    `state` is what is known of it, by name.
+    """
+
+    code = "model_unavailable"
+    retry_after_s: float | None = None
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        state: Mapping[str, object] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.state = dict(state or {})
+        self.retry_after_s = retry_after_s
+
+
 class ImagesBusy(UpstreamError):
     """Too many requests' images are being fetched. Try again shortly, or send data URLs."""
 
@@ -292,6 +341,12 @@ class DatabaseUnavailable(UpstreamError):
     retry_after_s = 5.0
 
 
+class StreamComesWhole(HotnodeError):
+    """The way to the cluster brings answers in one piece alone. Nothing ran."""
+
+    code = "stream_comes_whole"
+
+
 class LeaseLost(HotnodeError):
     """Another controller has taken over."""
 
@@ -322,3 +377,9 @@ class CredentialsUnknown(OperatorError):
     """What remembers the sites' used credentials cannot be asked."""
 
     code = "credentials_unknown"
+
+
+class WishRefused(OperatorError):
+    """What an operator asks of a model cannot be."""
+
+    code = "wish_refused"

@@ -81,6 +81,8 @@ class Person:
     @property
     def account_id(self) -> str:
         """An id of the account, the same whichever of its identities a token was issued to."""
+        if not self.linked:
+            return self.primary.id  # of most people, and asked several times for each request
         return min(identity.id for identity in self.identities)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias
 
 #: Body fields that no caller may set on any framework: other gateways' private fields, and ways
@@ -109,9 +110,15 @@ class StreamHead:
     task_id: str | None = None
 
 
-#: Told what came of a request whose caller has left: the answer, or None if nothing ran or nobody
-#: knows.
-Late: TypeAlias = Callable[[InferenceAnswer | None], None]
+class Stopped(Enum):
+    """What is known of a request whose engine was hung up on when its caller left: no more."""
+
+    CANCELLED = "cancelled"
+
+
+#: Told what came of a request whose caller has left: the answer, that its engine was stopped, or
+#: None if nothing ran or nobody knows.
+Late: TypeAlias = Callable[[InferenceAnswer | Stopped | None], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +162,7 @@ class Usage:
 class LateAnswer:
     """What came of a request whose caller had left. `operation` is its path below `/v1/`.
 
-    Without an answer nothing ran, or nobody knows.
+    Without an answer its engine was `stopped`, or nothing ran, or nobody knows.
     """
 
     request_id: str
@@ -165,3 +172,11 @@ class LateAnswer:
     operation: str
     answer: InferenceAnswer | None
     usage: Usage | None
+    stopped: bool = False
+
+    @property
+    def result(self) -> str:
+        """What came of it, in one word."""
+        if self.answer is not None:
+            return "answered"
+        return Stopped.CANCELLED.value if self.stopped else "unknown"

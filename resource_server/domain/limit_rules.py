@@ -12,6 +12,8 @@ from resource_server.domain.limits import NO_SIZES, BodySizes, Limit, Measure, S
 
 #: What "no limit" is in a rule; None leaves the matter to the next rule.
 UNLIMITED = 0
+#: So many people's limits are remembered, with each of their keys and models (a few MB).
+MOST_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ _RuleT = TypeVar("_RuleT", Allowance, ModelAllowance)
 _Ranks: TypeAlias = Iterable[tuple[_RuleT, ...]]
 #: By what the rules for two people may differ: whose rules count, and which groups'.
 _Whose: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
+#: Whose limits they are, with which key, by which rules, and for which model.
+_Case: TypeAlias = tuple[str, str, _Whose, str | None]
 _OF_ALL: tuple[tuple[Measure, Callable[[Allowance], int | None]], ...] = (
     (Measure.REQUESTS, attrgetter("requests_per_minute")),
     (Measure.TOKENS, attrgetter("tokens_per_minute")),
@@ -67,14 +71,18 @@ class _Amount:
     amount: int
 
     def limit(self, person: Person, model: str | None) -> Limit:
-        subject = {Scope.PERSON: "", Scope.KEY: person.credential, Scope.MODEL: model or ""}
+        subject = ""
+        if self.scope is Scope.KEY:
+            subject = person.credential
+        elif self.scope is Scope.MODEL:
+            subject = model or ""
         return Limit(
             measure=self.measure,
             amount=self.amount,
             # An account has its limits once, and not once for each identity linked to it.
             owner=person.account_id,
             scope=self.scope,
-            subject=subject[self.scope],
+            subject=subject,
         )
 
 
@@ -92,6 +100,7 @@ class LimitRules:
         defaults: tuple[Allowance, ...] = (),
         groups: Mapping[str, Allowance] | None = None,
         people: Mapping[str, Allowance] | None = None,
+        most_remembered: int = MOST_REMEMBERED,
     ) -> None:
         self._defaults = tuple((rule,) for rule in defaults)
         self._groups = dict(groups or {})
@@ -103,6 +112,8 @@ class LimitRules:
         # Few people have rules of their own, so few combinations ever come up.
         self._known: dict[tuple[_Whose, str | None], tuple[_Amount, ...]] = {}
         self._known_sizes: dict[_Whose, BodySizes] = {}
+        self._most_remembered = most_remembered
+        self._bound: dict[_Case, tuple[Limit, ...]] = {}
 
     def limits_of(self, person: Person, model: str | None = None) -> tuple[Limit, ...]:
         """Return the limits that a person's request to a model must keep to.
@@ -111,10 +122,19 @@ class LimitRules:
         """
         if self._none:
             return ()
-        case = (self._whose(person), model)
-        amounts = self._known.get(case)
+        whose = self._whose(person)
+        case = (person.account_id, person.credential, whose, model)
+        limits = self._bound.get(case)
+        if limits is None:
+            if len(self._bound) >= self._most_remembered:
+                self._bound.clear()
+            limits = self._bound[case] = self._limits(person, whose, model)
+        return limits
+
+    def _limits(self, person: Person, whose: _Whose, model: str | None) -> tuple[Limit, ...]:
+        amounts = self._known.get((whose, model))
         if amounts is None:
-            amounts = self._known[case] = self._amounts(*case)
+            amounts = self._known[whose, model] = self._amounts(whose, model)
         return tuple(
             amount.limit(person, model)
             for amount in amounts
@@ -134,11 +154,11 @@ class LimitRules:
         return sizes
 
     def _whose(self, person: Person) -> _Whose:
-        names = tuple(identity.username.lower() for identity in person.identities)
-        return (
-            tuple(name for name in names if name in self._people),
-            person.groups & self._group_ids,
-        )
+        names: tuple[str, ...] = ()
+        if self._people:
+            every = (identity.username.lower() for identity in person.identities)
+            names = tuple(name for name in every if name in self._people)
+        return names, person.groups & self._group_ids
 
     def _ranks(self, whose: _Whose) -> list[tuple[Allowance, ...]]:
         names, groups = whose

@@ -71,7 +71,7 @@ def require_login(person: Person, rule: AccessRule, what: str) -> None:
 
     For somebody who may see the thing; `what` names it, as in "the model 'x'".
     """
-    if (shortfall := _shortfall(person, rule, what)) is not None:
+    if rule.looks_at_logins and (shortfall := _shortfall(person, rule, what)) is not None:
         raise shortfall
 
 

@@ -9,12 +9,14 @@ from resource_server.domain import errors, policy
 from resource_server.domain.catalog import (
     Catalog,
     Cluster,
+    Deployment,
     Framework,
     Model,
     NamedModel,
     Project,
 )
 from resource_server.domain.identity import Person
+from resource_server.domain.upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +30,18 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """One place that serves the model asked for."""
+    """One place that serves the model asked for; with `upkeep` it can be started there."""
 
     cluster: Cluster
     framework: Framework
+    upkeep: Upkeep | None = None
+
+    @property
+    def deployment(self) -> Deployment:
+        """The same in the words of the model's file."""
+        return Deployment(
+            cluster=self.cluster.name, framework=self.framework.name, upkeep=self.upkeep
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +125,9 @@ def _places(catalog: Catalog, person: Person, base: Base, model: Model) -> Itera
     do: users of ALCF's examples ask for embeddings below `vllm`.
     """
     places = [
-        Destination(cluster=cluster, framework=cluster.frameworks[place.framework])
+        Destination(
+            cluster=cluster, framework=cluster.frameworks[place.framework], upkeep=place.upkeep
+        )
         for place in model.deployments
         if (cluster := catalog.clusters.get(place.cluster)) is not None
         and place.framework in cluster.frameworks

@@ -29,13 +29,17 @@ ENGINE_REFUSES_US = frozenset({401, 403})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionRequest:
-    """What a caller asks. `route` is the path below `/v1/`, as `chat/completions`."""
+    """What a caller asks. `route` is the path below `/v1/`, as `chat/completions`.
+
+    `wait_s` is for how long they wait for a model that is started for them; None leaves it to us.
+    """
 
     request_id: str
     base: Base
     route: str
     body: RequestBody
     headers: Mapping[str, str] = field(default_factory=dict)
+    wait_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import time
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog
 from resource_server.ports import CatalogStore
+from resource_server.services.changes import ANY, Changes
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ class LiveCatalog:
     def __init__(self, store: CatalogStore) -> None:
         self._store = store
         self._current = Catalog()
+        #: Notes each new snapshot.
+        self.changes = Changes()
         #: When it was last known to be what the store holds (seconds since the epoch).
         self.checked_at = 0.0
 
@@ -30,6 +33,7 @@ class LiveCatalog:
         """Load the catalog for the first time."""
         self._current = await self._store.load()
         self.checked_at = time.time()
+        self.changes.note(ANY)
 
     async def follow(self, *, every_s: float) -> None:
         """Take up changes for ever. While the database is away, the last snapshot serves.
@@ -56,5 +60,6 @@ class LiveCatalog:
             return False
         self._current = await self._store.load()
         self.checked_at = time.time()
+        self.changes.note(ANY)
         log.info("catalog_loaded", extra={"version": self._current.version})
         return True

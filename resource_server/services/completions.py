@@ -6,48 +6,56 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from resource_server.domain import routing
-from resource_server.domain.catalog import Catalog, NamedModel
+from resource_server.domain import errors, routing
+from resource_server.domain.catalog import Catalog
 from resource_server.domain.dialects import DIALECTS
 from resource_server.domain.identity import Person
-from resource_server.domain.inference import InferenceAnswer, Late, LateAnswer, Usage
-from resource_server.domain.limits import Standing
+from resource_server.domain.inference import (
+    InferenceAnswer,
+    InferenceRequest,
+    Late,
+    LateAnswer,
+    Stopped,
+)
 from resource_server.domain.routing import Choice, Destination
 from resource_server.ports import (
     AnswerStream,
     EventUsageReader,
     ImageSource,
     InferenceBackend,
+    StreamMaker,
     UsageReader,
 )
 from resource_server.services import preparation
-from resource_server.services.carriage import Admitted, CompletionRequest, at, carry
+from resource_server.services.awaited_answer import AwaitedAnswer, Coming, awaited, refusal
+from resource_server.services.carriage import Admitted, CompletionRequest, at
+from resource_server.services.completion import Completion
 from resource_server.services.events import EventReader, EventsUnderWay, reader_of
 from resource_server.services.limits import Admission, Limits
 from resource_server.services.open_completion import OpenCompletion
+from resource_server.services.pending_completion import PendingCompletion
 from resource_server.services.sessions import CacheSalts
+from resource_server.services.site_board import SiteBoard
 from resource_server.services.stream_options import usage_options
+from resource_server.services.vigil import Tell
+from resource_server.services.waiting import Waiting
 from resource_server.services.whole_answer import early_failure, is_event_stream, read_whole
 
-__all__ = ["Completion", "CompletionRequest", "Completions", "OpenCompletion", "UsageReaders"]
+__all__ = [
+    "Completion",
+    "CompletionRequest",
+    "Completions",
+    "OpenCompletion",
+    "PendingCompletion",
+    "UsageReaders",
+]
 
 #: So long a stream's first event is awaited before its response begins (seconds): an engine that
 #: fails early is still answered for with a status.
 FIRST_EVENT_S = 10.0
 _NOTHING: Mapping[str, object] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """The engine's answer, where it came from, what it cost, and what the caller has left."""
-
-    answer: InferenceAnswer
-    named: NamedModel
-    destination: Destination
-    usage: Usage | None
-    standings: tuple[Standing, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +86,8 @@ class Completions:
         images: ImageSource,
         usage: UsageReaders,
         salts: CacheSalts,
+        streams: StreamMaker,
+        waiting: Waiting | None = None,
         observe_late: Callable[[LateAnswer], None] | None = None,
         first_event_s: float = FIRST_EVENT_S,
     ) -> None:
@@ -87,6 +97,8 @@ class Completions:
         self._images = images
         self._usage = usage
         self._salts = salts
+        self._streams = streams
+        self._waiting = waiting or Waiting(SiteBoard("alone"), catalog)
         self._observe_late = observe_late
         self._first_event_s = first_event_s
 
@@ -98,7 +110,7 @@ class Completions:
             admitted = await self._prepared(
                 person, request, choice=choice, admission=admission, began_at=began_at
             )
-            destination, answer = await carry(admitted, choice.destinations, self._ask)
+            destination, answer, waited_s = await self._waiting.carried(admitted, choice, self._ask)
             usage = self._usage.answer(answer)
             admission.use(usage)
         return Completion(
@@ -107,12 +119,15 @@ class Completions:
             destination=destination,
             usage=usage,
             standings=admission.standings,
+            waited_s=waited_s,
         )
 
     async def stream(
         self, person: Person, request: CompletionRequest
-    ) -> OpenCompletion | Completion:
+    ) -> OpenCompletion | Completion | PendingCompletion:
         """Return the engine's answer as soon as it begins; in one piece if it is no stream.
+
+        Of a model that has to be started first, what waits for it is returned at once.
 
         Raises a `HotnodeError` for what goes wrong before the first event, but waits for that event
         only for some seconds.
@@ -125,12 +140,41 @@ class Completions:
             admitted = await self._prepared(
                 person, request, choice=choice, admission=admission, began_at=began_at
             )
-            destination, opened = await carry(admitted, choice.destinations, self._open)
-            stack.push_async_callback(opened.answer.aclose)
-            with at(destination):
-                if not is_event_stream(opened.answer.head):
-                    return await self._whole(admitted, destination, opened.answer)
-                return await self._begin(admitted, destination, opened=opened, stack=stack)
+            found = await self._waiting.tried(admitted, choice, self._open)
+            if found is None:
+                return await self._pending(admitted, choice, stack)
+            return await self._streamed(admitted, *found, stack=stack)
+
+    async def _streamed(
+        self, admitted: Admitted, destination: Destination, opened: _Opened, stack: AsyncExitStack
+    ) -> OpenCompletion | Completion:
+        """Return an answer whose head has come; `stack` holds what it holds from now on."""
+        stack.push_async_callback(opened.answer.aclose)
+        with at(destination):
+            if not is_event_stream(opened.answer.head):
+                return await self._whole(admitted, destination, opened.answer)
+            return await self._begin(admitted, destination, opened=opened, stack=stack)
+
+    async def _pending(
+        self, admitted: Admitted, choice: Choice, stack: AsyncExitStack
+    ) -> PendingCompletion:
+        """Begin to wait; raises why nobody should, while that is still a status."""
+        vigil = await stack.enter_async_context(self._waiting.vigil(admitted, choice, streams=True))
+        held = stack.pop_all()
+
+        async def opened(tell: Tell) -> OpenCompletion | Completion:
+            found = await vigil.carried(self._open, tell)
+            return await self._streamed(vigil.admitted, *found, stack=held)
+
+        return PendingCompletion(
+            named=choice.named,
+            dialect=DIALECTS[admitted.request.route],
+            standings=admitted.admission.standings,
+            vigil=vigil,
+            opened=opened,
+            refusal=lambda answer: refusal(answer, self._streams, f"/v1/{admitted.request.route}"),
+            stack=held,
+        )
 
     def _choose(self, person: Person, request: CompletionRequest) -> Choice:
         choice = routing.choose(self._catalog(), person, request.base, request.body.model)
@@ -180,12 +224,30 @@ class Completions:
         extra = self._extra(admitted, destination)
         route = admitted.request.route
         options = usage_options(admitted.body, route, destination.framework)
-        answer = await self._backend.stream(
-            destination.cluster, admitted.outgoing(destination, {**extra, **options.values})
-        )
+        outgoing = admitted.outgoing(destination, {**extra, **options.values})
+        try:
+            answer = await self._backend.stream(destination.cluster, outgoing)
+        except errors.StreamComesWhole:
+            answer = await self._awaited(admitted, destination, outgoing)
         return _Opened(
             answer=answer, reader=reader_of(DIALECTS[route], options.view, self._usage.event)
         )
+
+    async def _awaited(
+        self, admitted: Admitted, destination: Destination, outgoing: InferenceRequest
+    ) -> AnswerStream:
+        """Return as a stream what comes in one piece, if need be before it has come."""
+        asked = replace(self._streams.asking(outgoing), timeout_s=admitted.patience_s(destination))
+        late = self._late(admitted, destination)
+        answer = self._backend.infer(destination.cluster, asked, late=late)
+        coming = Coming(
+            answer=asyncio.create_task(answer, name="whole answer"),
+            request=outgoing,
+            require_taken=admitted.require_taken,
+            outlive=admitted.admission.outlive,
+            late=late,
+        )
+        return await awaited(coming, self._streams, within_s=self._first_event_s)
 
     def _extra(self, admitted: Admitted, destination: Destination) -> Mapping[str, object]:
         """Return what is added to the body for a place, or raise why it cannot go there."""
@@ -217,7 +279,9 @@ class Completions:
         events = EventsUnderWay(opened.answer, reader)
         stack.callback(lambda: admitted.admission.use(reader.usage()))
         stack.push_async_callback(events.aclose)
-        begun = await events.begin(within_s=self._first_event_s)
+        # Of a stream that has begun without its answer the first event was waited for.
+        waited = isinstance(opened.answer, AwaitedAnswer)
+        begun = await events.begin(within_s=0.0 if waited else self._first_event_s)
         if reader.error is not None and reader.count == 1:
             failure = early_failure(opened.answer, reader.error)
             admitted.require_taken(failure.status, failure.task_id)
@@ -249,11 +313,14 @@ class Completions:
     def _late(self, admitted: Admitted, destination: Destination) -> Late:
         """Return what accounts for a request whose caller has left."""
 
-        def late(answer: InferenceAnswer | None) -> None:
+        def late(came: InferenceAnswer | Stopped | None) -> None:
+            stopped = isinstance(came, Stopped)
+            answer = None if isinstance(came, Stopped) else came
             usage = self._usage.answer(answer) if answer else None
             admitted.admission.use(usage)
             admitted.admission.end()
             if self._observe_late is not None:
-                self._observe_late(admitted.late_answer(destination, answer, usage))
+                seen = admitted.late_answer(destination, answer, usage)
+                self._observe_late(replace(seen, stopped=stopped))
 
         return late

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from resource_server.domain import errors
 from resource_server.domain.catalog import Model
@@ -35,6 +35,8 @@ RENEW_EVERY_S = LEASE_S / 3
 LONGEST_S = 4000.0
 #: Seconds for what was used last to be counted when the gateway stops.
 FAREWELL_S = 2.0
+#: Gives a claim's places back, charges what it used, and returns how its limits stand now.
+Settle: TypeAlias = Callable[[Claim, int], tuple[Standing, ...]]
 
 
 class Admission:
@@ -100,17 +102,22 @@ class Admission:
 
 
 class Limits:
-    """Lets requests in, within an `async with` that keeps their leases alive."""
+    """Lets requests in, within an `async with` that keeps their leases alive.
+
+    `settle_now` does what the store's `settle` does, where that waits for nothing.
+    """
 
     def __init__(
         self,
         store: LimitStore,
         rules: Callable[[], LimitRules],
         *,
+        settle_now: Settle | None = None,
         renew_every_s: float = RENEW_EVERY_S,
         longest_s: float = LONGEST_S,
     ) -> None:
         self._store = store
+        self._settle_at_once = settle_now
         self._rules = rules
         self._renew_every_s = renew_every_s
         self._longest_s = longest_s
@@ -166,6 +173,10 @@ class Limits:
         self._running.pop(claim.lease, None)
         tokens = admission.usage.total_tokens if admission.usage else 0
         if not claim.is_settled_later or not (tokens or claim.places):
+            return None
+        if self._settle_at_once is not None:
+            # A task, and waiting for it, would cost each request more than the counting.
+            admission.standings = self._settle_at_once(claim, tokens)
             return None
         task = asyncio.create_task(self._settle_now(admission, tokens), name="settle")
         self._settling.add(task)

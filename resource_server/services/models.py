@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from resource_server.domain import policy, routing
 from resource_server.domain.catalog import Catalog, Cluster, Framework, Model, NamedModel
 from resource_server.domain.identity import Person
+from resource_server.domain.prospect import Prospect, prospect
 from resource_server.domain.routing import Base
+from resource_server.ports import SiteViews
+from resource_server.services.site_board import SiteBoard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +27,9 @@ class Offer:
 class Models:
     """Lists what is on offer; what a person may not use is not shown."""
 
-    def __init__(self, catalog: Callable[[], Catalog]) -> None:
+    def __init__(self, catalog: Callable[[], Catalog], views: SiteViews | None = None) -> None:
         self._catalog = catalog
+        self._views = views or SiteBoard("alone")
 
     def offers(self, person: Person) -> list[Offer]:
         """Return every framework the person may use, by cluster and name."""
@@ -52,6 +57,21 @@ class Models:
     def one(self, person: Person, base: Base, name: str) -> NamedModel:
         """Return one model at one base URL, or raise `ModelNotFound`."""
         return routing.choose(self._catalog(), person, base, name).named
+
+    def prospects(self, person: Person, base: Base, model: Model) -> list[Prospect]:
+        """Return how a model stands at each place of a base URL that the person may know of.
+
+        No site is asked: it is what is known by now.
+        """
+        catalog, now = self._catalog(), time.time()
+        return [
+            prospect(catalog, model.id, place, self._views.view(place.cluster), now=now)
+            for place in model.deployments
+            if (cluster := catalog.clusters.get(place.cluster)) is not None
+            and base.cluster in (None, place.cluster)
+            and base.framework in (None, place.framework)
+            and policy.may_see(person, cluster.access)
+        ]
 
     def _at(self, person: Person, cluster: Cluster, framework: Framework) -> tuple[Model, ...]:
         base = Base(cluster=cluster.name, framework=framework.name)

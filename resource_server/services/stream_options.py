@@ -56,22 +56,26 @@ def usage_options(body: RequestBody, route: str, framework: Framework) -> Stream
     """
     if DIALECTS.get(route) is not Dialect.CHUNKS or framework.stream_usage is StreamUsage.NONE:
         return NOTHING_ASKED
-    is_form = route.startswith("audio/")
-    given = _form_options(body) if is_form else _options(body)
-    asked = None if given is None else _asked(given)
-    if given is None or asked is None:
-        return NOTHING_ASKED
     wanted = _WANTED[framework.stream_usage]
+    values: Mapping[str, object]
+    if route.startswith("audio/"):
+        given = _form_options(body)
+        values = {_FORM_FIELDS[name]: "true" for name in wanted}
+    else:
+        given = _options(body)
+        values = {"stream_options": {**(given or {}), **wanted}}
+    asked = _asked(given)
+    if asked is None:
+        return NOTHING_ASKED
     # An engine that counts at the end alone says nothing in between that could be cut out.
     continuous = asked.continuous or framework.stream_usage is StreamUsage.FINAL
-    view = UsageView(final=asked.final, continuous=continuous)
-    if is_form:
-        return StreamOptions(values={_FORM_FIELDS[name]: "true" for name in wanted}, view=view)
-    return StreamOptions(values={"stream_options": {**given, **wanted}}, view=view)
+    return StreamOptions(values=values, view=UsageView(final=asked.final, continuous=continuous))
 
 
-def _asked(given: Mapping[str, object]) -> UsageView | None:
+def _asked(given: Mapping[str, object] | None) -> UsageView | None:
     """Return what the caller asked to see; None if that is neither true nor false."""
+    if given is None:
+        return None
     final = given.get("include_usage") or False
     # vLLM passes over the second without the first.
     continuous = final and (given.get("continuous_usage_stats") or False)

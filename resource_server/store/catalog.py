@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import F
 
 from resource_server.adapters import catalog_files
 from resource_server.adapters.catalog_files import CatalogDocuments, Fingerprint
@@ -17,14 +16,9 @@ from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog
 from resource_server.store.database import in_database, read_database
 from resource_server.store.lease import require_fence
-from resource_server.store.models import (
-    CatalogRow,
-    CatalogVersion,
-    ClusterRow,
-    ModelRow,
-    Origin,
-    ProjectRow,
-)
+from resource_server.store.models import CatalogRow, ClusterRow, ModelRow, Origin, ProjectRow
+from resource_server.store.numbers import catalog_numbers, grow_version
+from resource_server.store.overrides import all_overrides
 
 #: Seconds for the question whether the database answers: whoever asks has little patience.
 PROBE_S = 3.0
@@ -49,7 +43,7 @@ class CatalogTables:
 
     async def load(self) -> Catalog:
         """Return a snapshot of everything on offer."""
-        return await read_database(_load)
+        return await read_database(load_catalog)
 
 
 class YamlCatalog:
@@ -89,9 +83,11 @@ def replace_yaml_rows(documents: CatalogDocuments, fence: int) -> bool:
     """Make the rows that YAML owns equal to `documents`; rows of another origin stay untouched.
 
     Returns whether anything changed. A name that another origin owns is left to it. Raises
-    `LeaseLost` if the controller with the fencing number `fence` is not the active one.
+    `LeaseLost` if the controller with the fencing number `fence` is not the active one, and
+    `CatalogInvalid` if all models are gone at once.
     """
     require_fence(fence)
+    _require_models(documents)
     sites = {spec.cluster: spec.to_row() for spec in documents.sites}
     models = {spec.id: spec.to_row() for spec in documents.models}
     projects = {spec.project: spec.to_row() for spec in documents.projects}
@@ -99,9 +95,22 @@ def replace_yaml_rows(documents: CatalogDocuments, fence: int) -> bool:
     changed |= _replace(ModelRow, "model_id", models)
     changed |= _replace(ProjectRow, "name", projects)
     if changed:
-        CatalogVersion.objects.get_or_create(id=1)
-        CatalogVersion.objects.filter(id=1).update(version=F("version") + 1)
+        grow_version()
     return changed
+
+
+def _require_models(documents: CatalogDocuments) -> None:
+    """Raise `CatalogInvalid` if there were models and no file describes any.
+
+    The folder of a file system that is not mounted looks like that, and every site would be told
+    to stop all that it runs.
+    """
+    if not documents.models and ModelRow.objects.filter(origin=Origin.YAML).exists():
+        problem = (
+            "models:1: no model is described here any more, so the last ones stay; to end the last "
+            "one's instances, run: hotnode model disable"
+        )
+        raise errors.CatalogInvalid((problem,))
 
 
 def _replace(table: type[RowT], key: str, wanted: Mapping[str, dict[str, Any]]) -> bool:
@@ -136,13 +145,14 @@ def _see_one_moment() -> None:
 
 
 def _version() -> int:
-    row = CatalogVersion.objects.filter(id=1).first()
-    return row.version if row else 0
+    return catalog_numbers().version
 
 
 @transaction.atomic
-def _load() -> Catalog:
+def load_catalog() -> Catalog:
+    """Return a snapshot of everything on offer; it blocks."""
     _see_one_moment()
+    numbers = catalog_numbers()
     return Catalog(
         [SiteSpec.model_validate(row.spec).to_domain() for row in ClusterRow.objects.all()],
         [
@@ -150,5 +160,7 @@ def _load() -> Catalog:
             for row in ModelRow.objects.all()
         ],
         [ProjectSpec.model_validate(row.spec).to_domain() for row in ProjectRow.objects.all()],
-        version=_version(),
+        overrides=all_overrides(),
+        generation=numbers.generation,
+        version=numbers.version,
     )

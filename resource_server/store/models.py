@@ -77,11 +77,50 @@ class ProjectRow(CatalogRow):
         constraints: ClassVar = [_owned("project")]
 
 
+class OverrideRow(models.Model):
+    """What operators have said of one model at one cluster, beside the files (`Override`).
+
+    It outlives the files' mention of the model: who takes it up again finds it as it was.
+    """
+
+    model_id = models.CharField(max_length=255)
+    cluster = models.CharField(max_length=64)
+    origin = models.CharField(max_length=8, choices=Origin.choices)
+    pinned = models.PositiveIntegerField(default=0)
+    disabled = models.BooleanField(default=False)
+    unloaded = models.BooleanField(default=False)
+    loaded_at = models.FloatField(default=0.0)
+    unloaded_at = models.FloatField(default=0.0)
+
+    class Meta:
+        """Where the rows are, and that files have none of them."""
+
+        db_table = "model_override"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model_id", "cluster"], name="one_override_per_place"),
+            models.CheckConstraint(
+                condition=models.Q(origin__in=[Origin.API, Origin.CLI]), name="override_by_people"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pinned=0) | models.Q(disabled=False), name="pinned_or_disabled"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(pinned=0) | models.Q(unloaded=False), name="pinned_or_unloaded"
+            ),
+        ]
+
+    @override
+    def __str__(self) -> str:
+        """Return whom it is about."""
+        return f"{self.model_id} at {self.cluster}"
+
+
 class CatalogVersion(models.Model):
-    """One row: a number that grows with every change of the catalog."""
+    """One row: a number that grows with every change of the catalog, and its generation."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     version = models.PositiveBigIntegerField(default=0)
+    generation = models.PositiveBigIntegerField(default=1)
 
     class Meta:
         """There is exactly one version."""

@@ -23,7 +23,7 @@ import responses
 from globus_sdk.testing import get_response_set, load_response
 
 from compute_functions.contract import GLOBUS_PAYLOAD_LIMIT
-from resource_server.adapters.direct import DirectBackend
+from resource_server.adapters.direct import DirectBackend, DirectClients
 from resource_server.adapters.globus_compute import GlobusComputeBackend, ServiceAddresses
 from resource_server.adapters.globus_compute.credentials import ClientCredentials
 from resource_server.adapters.globus_compute.failures import CallFailed, Fate
@@ -119,14 +119,16 @@ async def relayed() -> AsyncIterator[Reachable]:
 
 @asynccontextmanager
 async def directly() -> AsyncIterator[Reachable]:
-    async with engine_at(EngineThatEchoes()) as url, DirectBackend() as backend:
+    async with engine_at(EngineThatEchoes()) as url, DirectClients() as clients:
+        backend = DirectBackend(clients)
         yield Reachable(backend=backend, cluster=cluster_at(url), transport=Transport.DIRECT.value)
 
 
 @asynccontextmanager
 async def by_preference() -> AsyncIterator[Reachable]:
     """Reach the engine on the second of two ways, as the first one is not open."""
-    async with engine_at(EngineThatEchoes()) as url, DirectBackend() as direct:
+    async with engine_at(EngineThatEchoes()) as url, DirectClients() as clients:
+        direct = DirectBackend(clients)
         backend = Transports({Transport.TASK: CarrierThatServesNobody(), Transport.DIRECT: direct})
         cluster = replace(cluster_at(url), transports=(Transport.TASK, Transport.DIRECT))
         yield Reachable(backend=backend, cluster=cluster, transport=Transport.DIRECT.value)

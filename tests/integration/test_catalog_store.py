@@ -166,6 +166,18 @@ async def test_a_folder_that_is_away_is_a_mistake_and_no_empty_catalog(live, fol
     assert set(live.current().models) == {"a"}
 
 
+async def test_models_that_are_all_gone_at_once_are_a_mistake_and_not_to_be_stopped(live, folder):
+    await live.start()
+    # So looks the folder of a file system that is not mounted.
+    (folder / "models/a.yaml").unlink()
+    with pytest.raises(CatalogInvalid, match="no model is described"):
+        await settled(live)
+    assert set(live.current().models) == {"a"}
+    (folder / "models/b.yaml").write_text(model("b"))
+    assert await settled(live)
+    assert set(live.current().models) == {"b"}
+
+
 async def test_a_changed_lock_file_counts_wherever_it_stands(live, folder, tmp_path_factory):
     lock = tmp_path_factory.mktemp("locks") / "functions.json"
 

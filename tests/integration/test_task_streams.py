@@ -215,31 +215,15 @@ async def test_an_engine_that_says_nothing_is_a_timeout(way: Way) -> None:
     await asyncio.wait_for(way.served.hung_up.wait(), 10)
 
 
-async def test_without_egress_the_finished_answer_comes_as_a_marked_stream(way: Way) -> None:
-    options = {"include_usage": True}
-    stream = await way.stream(push=False, stream_options=options, temperature=0)
-    assert (stream.head.status, stream.head.transport) == (200, "task")
-    assert stream.head.content_type.startswith("text/event-stream")
-    assert stream.head.headers["x-hotnode-stream"] == "whole"
-    *events, done = (await whole(stream)).split(b"\n\n")[:-1]
-    assert done == b"data: [DONE]"
-    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events]
-    said = "".join(c["choices"][0]["delta"].get("content", "") for c in chunks if c["choices"])
-    assert said == "Oslo"
-    assert chunks[-1]["usage"] == CHAT["usage"]
-    assert way.engine.whole[-1] == {"model": MODEL, "stream": False, "temperature": 0}
+async def test_without_egress_nothing_is_asked(way: Way) -> None:
+    before = len(way.engine.whole)
+    with pytest.raises(errors.StreamComesWhole):
+        await way.stream(push=False)
+    assert len(way.engine.whole) == before
     assert way.ids[-1] not in way.engine.paced.served
-    await stream.aclose()
 
 
-async def test_without_egress_an_error_stays_the_error(way: Way) -> None:
-    stream = await way.stream(push=False, status=400)
-    assert stream.head.status == 400
-    assert json.loads(await whole(stream)) == CHAT
-    await stream.aclose()
-
-
-async def test_a_site_that_cannot_reach_the_hub_answers_whole_and_is_not_asked_again(
+async def test_a_site_that_cannot_reach_the_hub_runs_nothing_and_is_not_asked_again(
     way: Way,
 ) -> None:
     addresses = way.backend.channels._addresses  # noqa: SLF001 # the same service as the other one
@@ -250,10 +234,8 @@ async def test_a_site_that_cannot_reach_the_hub_answers_whole_and_is_not_asked_a
         cut_off = Way(site=way.site, engine=way.engine, hub=nowhere, backend=backend)
         before = len(way.engine.whole)
         for _ in range(2):
-            stream = await cut_off.stream()
-            assert stream.head.headers["x-hotnode-stream"] == "whole"
-            assert b"Oslo" in await whole(stream)
-            await stream.aclose()
-        assert len(way.engine.whole) == before + 2
+            with pytest.raises(errors.StreamComesWhole):
+                await cut_off.stream()
+        assert len(way.engine.whole) == before
         assert cut_off.ids[0] not in way.engine.paced.served
     assert nowhere.expected == 1

@@ -92,6 +92,11 @@ class ComputeSite:
         """The directory of the gateway's client files."""
         return self._globus.state / "clients"
 
+    @property
+    def site(self) -> SiteDirectory:
+        """The site's directory."""
+        return self._site
+
     def cluster(self, *, timeout_s: float = 60.0, **target: object) -> Cluster:
         """Return the cluster as a catalog would name it; `target` replaces parts of its target."""
         lock = FunctionLock.read(self._lock)
@@ -126,19 +131,20 @@ class ComputeSite:
         )
         socket_path = self._folder / "engine.sock"
         async with self.engine.listening(socket_path):
-            self._register_instance(socket_path)
+            self.register(MODEL, socket_path)
             await self.endpoint.start()
             try:
                 yield
             finally:
                 await self.endpoint.stop()
 
-    def _register_instance(self, socket_path: Path) -> None:
-        key = self._site.keys / MODEL
+    def register(self, model: str, socket_path: Path) -> None:
+        """Have a model served by the engine at a socket."""
+        key = self._site.keys / model
         key.write_text("engine-key")
         Registration(
-            name=MODEL,
-            model=MODEL,
+            name=model,
+            model=model,
             framework=FRAMEWORK,
             state=InstanceState.READY,
             endpoint=str(socket_path),

@@ -39,11 +39,15 @@ class CutWire:
         ends = {writer.transport, forth.transport}
         self._open |= ends
         try:
+            await self._begin(reader, forth)
             await asyncio.gather(_pass(reader, forth), _pass(back, writer))
         finally:
             self._open -= ends
             for transport in ends:
                 transport.abort()
+
+    async def _begin(self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter) -> None:
+        """Do what must be done before a connection's first bytes pass: here, nothing."""
 
     async def close(self) -> None:
         """End everything."""
@@ -69,9 +73,16 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def cut_wire(target: int) -> AsyncIterator[tuple[CutWire, int]]:
     """Forward to `target`; yields the wire and its own port."""
     wire = CutWire(target)
+    async with listening(wire) as port:
+        yield wire, port
+
+
+@asynccontextmanager
+async def listening(wire: CutWire) -> AsyncIterator[int]:
+    """Have a wire forward; yields its own port."""
     server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
     try:
-        yield wire, server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         await wire.close()

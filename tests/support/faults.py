@@ -114,21 +114,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plant:
-    """All that runs, and how to ask for a stream."""
+class Streams:
+    """A gateway, and an engine whose words are known to the last byte; how to ask for a stream."""
 
     engine: PacedEngine
-    wire: CutWire
     gateway: Gateway
     token: str
-    relay: RelayProcess
+    cluster: str = CLUSTER
     readings: list[Reading] = field(default_factory=list)
+
+    @property
+    def route(self) -> str:
+        """Where streams are asked for."""
+        return f"/resource_server/{self.cluster}/{FRAMEWORK}/v1/chat/completions"
 
     def begin(self, tag: str = "", **asked: Any) -> Reading:
         """Ask for a stream, and read it beside the test."""
         reading = Reading(tag or secrets.token_hex(8))
         body = asking(tag=reading.tag, **asked)
-        work = reading.run(f"{self.gateway.url}{ROUTE}", self.token, body)
+        work = reading.run(f"{self.gateway.url}{self.route}", self.token, body)
         reading.task = asyncio.create_task(work, name=f"reading {reading.tag}")
         self.readings.append(reading)
         return reading
@@ -138,7 +142,7 @@ class Plant:
         content = json.dumps(asking(**asked)).encode()
         client = await RawClient.connect(int(self.gateway.url.rsplit(":", 1)[1]))
         await client.send(
-            f"POST {ROUTE} HTTP/1.1\nHost: localhost\nAuthorization: Bearer {self.token}\n"
+            f"POST {self.route} HTTP/1.1\nHost: localhost\nAuthorization: Bearer {self.token}\n"
             f"Content-Type: application/json\nContent-Length: {len(content)}",
             content,
         )
@@ -162,6 +166,22 @@ class Plant:
     async def metrics(self) -> Scrape:
         """Read the gateway's page of metrics."""
         return await Scrape.of(self.gateway.url)
+
+    async def given_up(self) -> None:
+        """Leave every stream that is still read."""
+        tasks = {reading.task for reading in self.readings if reading.task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plant(Streams):
+    """All that runs where a relay carries the streams."""
+
+    wire: CutWire
+    relay: RelayProcess
 
     async def linked(self, number: int = 1) -> None:
         """Wait until so many relays are linked."""
@@ -208,22 +228,26 @@ async def enrolled(site_dir: Path, port: int) -> str:
 
 def write_catalog(folder: Path, public_key: str) -> None:
     """Write a catalog whose one cluster is reached by relay alone."""
-    files = {
-        f"sites/{CLUSTER}.yaml": {
-            "cluster": CLUSTER,
-            "frameworks": {FRAMEWORK: {}},
-            "relay": {"public_key": public_key},
-            "transports": ["relay"],
-        },
-        f"models/{MODEL}.yaml": {
-            "id": MODEL,
-            "deployments": [{"cluster": CLUSTER, "framework": FRAMEWORK}],
-        },
+    site = {
+        "cluster": CLUSTER,
+        "frameworks": {FRAMEWORK: {}},
+        "relay": {"public_key": public_key},
+        "transports": ["relay"],
     }
+    write_files(folder, site)
+
+
+def write_files(folder: Path, *sites: Mapping[str, object]) -> None:
+    """Write a catalog of some clusters, each of which serves the model."""
+    places = [{"cluster": site["cluster"], "framework": FRAMEWORK} for site in sites]
+    files: dict[str, Mapping[str, object]] = {
+        f"sites/{site['cluster']}.yaml": site for site in sites
+    }
+    files[f"models/{MODEL}.yaml"] = {"id": MODEL, "deployments": places}
     for name, values in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        path.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
 
 
 def settings_of(port: int) -> dict[str, str]:
@@ -260,12 +284,4 @@ async def plant(globus: LocalGlobus, **settings: str) -> AsyncIterator[Plant]:
                 try:
                     yield everything
                 finally:
-                    await _given_up(everything.readings)
-
-
-async def _given_up(readings: list[Reading]) -> None:
-    tasks = {reading.task for reading in readings if reading.task is not None}
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)
+                    await everything.given_up()

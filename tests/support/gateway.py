@@ -11,11 +11,18 @@ from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.remote_images import RemoteImages
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
+from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.asgi import FrontDoor
 from resource_server.domain.catalog import AccessRule, Catalog, Cluster
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
-from resource_server.ports import IdentityProvider, ImageSource, InferenceBackend, SiteObserver
+from resource_server.ports import (
+    IdentityProvider,
+    ImageSource,
+    InferenceBackend,
+    SiteObserver,
+    SiteViews,
+)
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import FIRST_EVENT_S, Completions, UsageReaders
 from resource_server.services.entrance import Entrance
@@ -25,7 +32,10 @@ from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.sessions import CacheSalts
+from resource_server.services.site_board import SiteBoard
 from resource_server.services.tokens import Tokens
+from resource_server.services.vigil import WaitTimes
+from resource_server.services.waiting import Waiting, WaitRules
 from tests.support.local_globus import GATEWAY_SCOPE, LocalGlobus
 from tests.support.served import served
 from tests.support.watch import Watch
@@ -70,11 +80,15 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
     ttl_s: float = 600,
     watch: Watch | None = None,
     first_event_s: float = FIRST_EVENT_S,
+    views: SiteViews | None = None,
+    wait_rules: WaitRules | None = None,
+    wait_times: WaitTimes | None = None,
 ) -> Gateway:
     """Return the services around the parts given; the catalog still has to be started."""
     store = StoreThatHolds(catalog)
     limits = limits or Limits(MemoryLimitStore(), LimitRules)
     live = LiveCatalog(store)
+    views = views or SiteBoard("alone")
     watch = watch or Watch()
     observer = watch.instrumentation.observer(watch.tracer)
     watch.instrumentation.watch_catalog(live)
@@ -87,12 +101,14 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
             images=images or RemoteImages(),
             usage=UsageReaders(answer=read_usage, event=read_event_usage),
             salts=CacheSalts(b"k" * 32),
+            streams=WholeStreamMaker(),
             first_event_s=first_event_s,
+            waiting=Waiting(views, live.current, rules=wait_rules, times=wait_times),
             observe_late=observer.late,
         ),
-        jobs=Jobs(live.current, watch.instrumentation.sites(sites, live.current)),
+        jobs=Jobs(live.current, watch.instrumentation.sites(sites, live.current), views),
         limits=limits,
-        models=Models(live.current),
+        models=Models(live.current, views),
         readiness=Readiness(shared={"database": store, "globus_auth": identity}),
         metrics=watch.instrumentation.metrics(watch.token),
         observer=observer,

@@ -79,6 +79,10 @@ class Processes:
             "POST", f"/resource_server/local/{FRAMEWORK}/v1/chat/completions", model=model, **body
         )
 
+    async def describe(self, model: str) -> Reply:
+        """Ask for what is known of a model, on a connection of its own."""
+        return await self._call("GET", f"/v1/models/{model}")
+
     async def ready(self) -> Reply:
         """Ask whether requests can be served."""
         return await self._call("GET", "/ready")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from compute_functions import engine_config, model_config
-from compute_functions.launcher import Launch
+from compute_functions.launch import Launch
 from compute_functions.site import SiteDirectory
 from tests.support import small_engine
 

@@ -1,6 +1,6 @@
 """An engine that streams events at a pace, and fails where its request says so.
 
-    paced_engine.py --socket PATH [--record FOLDER]
+    paced_engine.py (--socket PATH | --port PORT) [--record FOLDER]
 
 With a folder it writes what it says into a file for each request, named by the request's `tag`,
 before it says it: the file outlives the process.
@@ -15,6 +15,7 @@ A request is a JSON object; every field may be left out:
     refuse      the status of an error of its own
     plain       one JSON answer of so many bytes, in place of events
     hang        true: it reads the request and says nothing
+    keeps_open  true: behind [DONE] it never ends its answer
     tag         a name for the record
 
 Each event holds its number and when it was made (`time.monotonic_ns`).
@@ -40,6 +41,7 @@ class Served:
     asked: dict[str, Any]
     headers: dict[str, str]
     path: str
+    transport: asyncio.Transport | None = None
     said: bytearray = field(default_factory=bytearray)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -61,7 +63,7 @@ class PacedEngine:
         if request.method == "GET":
             return web.Response(text="well")
         asked = json.loads(await request.read() or b"{}")
-        served = Served(asked, dict(request.headers), request.path)
+        served = Served(asked, dict(request.headers), request.path, request.transport)
         if self._remembers:
             self.served[request.headers["x-request-id"]] = served
         try:
@@ -111,6 +113,8 @@ class PacedEngine:
             await self._say(response, served, event.encode())
         await self._say(response, served, b"data: [DONE]\n\n")
         served.done.set()
+        if asked.get("keeps_open"):
+            await asyncio.Event().wait()
         return response
 
     async def _say(self, response: web.StreamResponse, served: Served, event: bytes) -> None:
@@ -133,7 +137,9 @@ class PacedEngine:
 async def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--socket", required=True)
+    place = parser.add_mutually_exclusive_group(required=True)
+    place.add_argument("--socket")
+    place.add_argument("--port", type=int)
     parser.add_argument("--record", type=Path)
     # What launchers add; there are no weights here.
     parser.add_argument("--model", nargs=2)
@@ -143,7 +149,10 @@ async def main() -> None:
     application.router.add_route("*", "/{path:.*}", engine.answer)
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
     await runner.setup()
-    await web.UnixSite(runner, given.socket, backlog=2048).start()
+    if given.socket:
+        await web.UnixSite(runner, given.socket, backlog=2048).start()
+    else:
+        await web.TCPSite(runner, "127.0.0.1", given.port, backlog=2048).start()
     await asyncio.Event().wait()
 
 

@@ -63,7 +63,12 @@ class RelayDouble:
         return self.socket.close_code
 
     async def hello(
-        self, *, hub: str = "", bodies: Mapping[int, int] | None = None, instance: str = ""
+        self,
+        *,
+        hub: str = "",
+        bodies: Mapping[int, int] | None = None,
+        instance: str = "",
+        run: str = "",
     ) -> Accept:
         """Say HELLO, and return what the hub accepts."""
         hello = Hello(
@@ -71,6 +76,7 @@ class RelayDouble:
             link=self.link,
             paths=(PATH,),
             hub=hub,
+            run=run,
             bodies=bodies or {},
         )
         await self.said(Frame(FrameKind.HELLO, payload=hello.to_payload()))
@@ -164,10 +170,12 @@ class Dialler:
         await relay.socket.close()
         raise AssertionError("it was let in")
 
-    async def connected(self, site: RelaySite, instance: str = "instance-1") -> RelayDouble:
+    async def connected(
+        self, site: RelaySite, instance: str = "instance-1", *, run: str = ""
+    ) -> RelayDouble:
         """Dial with a new credential, say HELLO, and be accepted."""
         relay = await self.dial(site.credential(instance), instance=instance)
-        await relay.hello()
+        await relay.hello(run=run)
         return relay
 
 

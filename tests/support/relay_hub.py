@@ -11,6 +11,7 @@ from resource_server.adapters.redeemed_files import RedeemedFiles
 from resource_server.adapters.relay import Gatekeeper, Links, RelayBackend, RelayListener
 from resource_server.adapters.relay.listener import ListenerTimes
 from resource_server.adapters.relay.sessions import Sessions
+from resource_server.adapters.relay.shares import HubLimits
 from resource_server.domain.catalog import Catalog, Cluster
 from resource_server.domain.inference import InferenceRequest
 from tests.support.relay_double import Dialler
@@ -41,10 +42,10 @@ async def relay_hub(  # noqa: PLR0913 - each test sets one of them
     times: ListenerTimes | None = None,
     most_answer: int = 64 * 1024 * 1024,
     margin_s: float = 5.0,
-    bodies_bytes: int = 512 * 1024 * 1024,
+    limits: HubLimits | None = None,
 ) -> AsyncIterator[RelayHub]:
     """Listen for relays of the catalog's clusters; used credentials are kept in a folder."""
-    links = Links(resume_within_s=resume_within_s, bodies_bytes=bodies_bytes)
+    links = Links(resume_within_s=resume_within_s, limits=limits or HubLimits())
     current = catalog if callable(catalog) else lambda: catalog
     gatekeeper = Gatekeeper(
         current, RedeemedFiles(folder / "redeemed"), Sessions(secret, life_s=session_s)

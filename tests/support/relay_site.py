@@ -58,6 +58,20 @@ class RelaySite:
     def credential(self, instance: str = "instance-1", *, model: str = MODEL) -> str:
         return self.signed(self.claims(instance, model=model))
 
+    def agent_credential(self) -> str:
+        """Return a credential of the site's agent, as it signs them itself."""
+        now = time.time()
+        claims = {
+            "iss": self.cluster,
+            "sub": "site",
+            "role": "site",
+            "aud": "hotnode-hub",
+            "jti": secrets.token_hex(16),
+            "iat": now,
+            "exp": now + 300,
+        }
+        return self.signed(claims)
+
 
 def catalog_of(*sites: RelaySite) -> Catalog:
     """Return a catalog with the clusters of some sites."""

@@ -7,7 +7,7 @@ import json
 import socket
 from typing import Any, Self
 
-from tests.support.faults import ROUTE, Plant, Reading, asking
+from tests.support.faults import Reading, Streams, asking
 
 #: The least that Linux gives (bytes).
 _LEAST_BUFFER = 2304
@@ -28,11 +28,11 @@ class SlowReader:
     async def __aexit__(self, *_: object) -> None:
         self._socket.close()
 
-    async def ask(self, plant: Plant, **asked: Any) -> None:
+    async def ask(self, plant: Streams, **asked: Any) -> None:
         """Connect and ask for a stream."""
         content = json.dumps(asking(tag=self.tag, **asked)).encode()
         head = (
-            f"POST {ROUTE} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            f"POST {plant.route} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             f"Authorization: Bearer {plant.token}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(content)}\r\n\r\n"
         )

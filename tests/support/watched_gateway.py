@@ -12,7 +12,7 @@ import aiohttp
 from structlog.testing import capture_logs
 
 from resource_server.domain.catalog import Catalog, Cluster
-from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
+from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late, Stopped
 from resource_server.services.gateway import Gateway
 from tests.support.catalogs import cluster, model
 from tests.support.doubles import BackendThatEchoes, IdentityProviderWithPeople, person
@@ -43,9 +43,9 @@ class Watched:
 
 
 class BackendThatIsLate(BackendThatEchoes):
-    """Keeps its callers waiting, and tells `late` of its answer once one has left."""
+    """Keeps its callers waiting, and tells `late` what became of it once one has left."""
 
-    def __init__(self, answer: InferenceAnswer | None) -> None:
+    def __init__(self, answer: InferenceAnswer | Stopped | None) -> None:
         super().__init__()
         self.answer = answer
         self.reached = asyncio.Event()

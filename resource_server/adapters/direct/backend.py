@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Self
 
 import aiohttp
 
@@ -18,7 +16,7 @@ from resource_server.adapters.direct.files import FilesUnusable
 from resource_server.adapters.direct.stream import DirectStream
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, DirectTarget
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late, Stopped
 
 #: What of a caller's request goes on. Never who asked, or with which token.
 PASSED_ON = frozenset({"accept", "content-type", "traceparent", "tracestate"})
@@ -27,25 +25,11 @@ WHOLE_BODY = 512 * 1024
 
 
 class DirectBackend:
-    """Carries requests to the `direct` targets of frameworks, inside an `async with` block."""
+    """Carries requests to the `direct` targets of frameworks, by clients that are open."""
 
-    def __init__(
-        self, *, clients: DirectClients | None = None, most_answer: int = MOST_ANSWER
-    ) -> None:
-        self._clients = clients or DirectClients()
+    def __init__(self, clients: DirectClients, *, most_answer: int = MOST_ANSWER) -> None:
+        self._clients = clients
         self._most_answer = most_answer
-
-    async def __aenter__(self) -> Self:
-        await self._clients.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._clients.__aexit__(kind, error, traceback)
 
     def serves(self, cluster: Cluster, request: InferenceRequest) -> bool:
         """Tell whether the cluster's framework has a target."""
@@ -57,13 +41,13 @@ class DirectBackend:
     ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises.
 
-        A caller who leaves hangs up on the engine, so that nothing is known of what it did.
+        A caller who leaves hangs up on the engine, which does not say then what it used.
         """
         try:
             return await self._infer(cluster, request)
         except asyncio.CancelledError:
             if late is not None:
-                late(None)
+                late(Stopped.CANCELLED)
             raise
 
     async def _infer(self, cluster: Cluster, request: InferenceRequest) -> InferenceAnswer:

@@ -13,11 +13,15 @@ from yarl import URL
 from resource_server.adapters.direct import files
 from resource_server.adapters.direct.proxies import proxy_for
 from resource_server.domain.catalog import DirectTarget
+from resource_server.services.supervision import forever
 
 #: For a connection, with name and TLS (seconds).
 CONNECT_TIMEOUT_S = 10.0
 #: Engines close what was idle for five seconds (uvicorn's default): leave before they do.
 KEEP_IDLE_S = 2.5
+#: A target that nobody asked for so long may have left the catalog: its client is let go, with its
+#: key (seconds). Hubs do not all have a catalog; requests bring the targets along.
+UNUSED_S = 600.0
 #: A replaced key or certificate is used after so long at the latest (seconds).
 LOOK_EVERY_S = 30.0
 
@@ -44,6 +48,7 @@ class DirectClient:
         self.authorization = {"authorization": f"Bearer {key}"} if key else {}
         self._users = 0
         self._retired = False
+        self._used_at = self.looked_at
 
     def hold(self) -> None:
         """Begin to use it."""
@@ -52,7 +57,13 @@ class DirectClient:
     async def release(self) -> None:
         """End to use it; the last user of one that was replaced closes it."""
         self._users -= 1
+        self._used_at = asyncio.get_running_loop().time()
         await self._close_if_unused()
+
+    @property
+    def unused_s(self) -> float:
+        """For how long nobody has used it."""
+        return 0.0 if self._users else asyncio.get_running_loop().time() - self._used_at
 
     async def retire(self) -> None:
         """Close it as soon as nobody uses it."""
@@ -65,14 +76,24 @@ class DirectClient:
 
 
 class DirectClients:
-    """Opens clients when they are first needed, anew when their files change, and closes them."""
+    """Opens clients when they are first needed, anew when their files change, and closes them.
 
-    def __init__(self, *, look_every_s: float = LOOK_EVERY_S) -> None:
+    Those that nobody needs any more are closed after a while.
+    """
+
+    def __init__(self, *, look_every_s: float = LOOK_EVERY_S, unused_s: float = UNUSED_S) -> None:
         self._look_every_s = look_every_s
+        self._unused_s = unused_s
         self._clients: dict[_Name, DirectClient] = {}
         self._opening: defaultdict[_Name, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tidying: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._clients)
 
     async def __aenter__(self) -> Self:
+        name = "direct clients"
+        self._tidying = asyncio.create_task(forever(name, self._tidy), name=name)
         return self
 
     async def __aexit__(
@@ -81,6 +102,9 @@ class DirectClients:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.wait({self._tidying})
         for client in self._clients.values():
             await client.session.close()
 
@@ -93,6 +117,18 @@ class DirectClients:
                 client = await self._fresh(name, target)
         client.hold()
         return client
+
+    async def _tidy(self) -> None:
+        """Close what was not used for long, after a while."""
+        await asyncio.sleep(self._unused_s / 10)
+        for name, client in list(self._clients.items()):
+            # Another one may have its place since the last was closed.
+            if self._clients.get(name) is not client:
+                continue
+            # Nobody who is just looking at its files may be given a closed one.
+            if client.unused_s >= self._unused_s and not self._opening[name].locked():
+                del self._clients[name], self._opening[name]
+                await client.retire()
 
     def _is_old(self, client: DirectClient) -> bool:
         return asyncio.get_running_loop().time() - client.looked_at >= self._look_every_s

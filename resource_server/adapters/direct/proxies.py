@@ -15,7 +15,8 @@ def proxy_for(url: URL) -> URL | None:
     aiohttp would look itself, but also take a host's password from ~/.netrc in place of the key.
     Raises `FilesUnusable` if what they name is no HTTP proxy.
     """
-    if url.host is None or proxy_bypass(url.host):
+    # With its port, since `no_proxy` may name one.
+    if url.host is None or proxy_bypass(f"{url.host}:{url.port}"):
         return None
     found = getproxies().get(url.scheme)
     if not found:

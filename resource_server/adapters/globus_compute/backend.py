@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from resource_server.adapters import whole_streams
 from resource_server.adapters.deserted import Deserted
 from resource_server.adapters.globus_compute import replies
 from resource_server.adapters.globus_compute.bodies import BODIES_BYTES, Bodies
@@ -33,8 +31,7 @@ class GlobusComputeBackend:
     `clients` is a directory with one file `<name>.json` per confidential client; `allowance` is
     this process's part of the requests that Globus allows an identity in ten seconds; requests
     under way may hold `bodies_bytes` of bodies. Errors about a request that was sent have an
-    attribute `task_id`. Sites push streams to `pushes`; without it a stream is made of the answer
-    when that is whole.
+    attribute `task_id`. Sites push streams to `pushes`; without it answers come whole alone.
     """
 
     def __init__(
@@ -76,20 +73,18 @@ class GlobusComputeBackend:
         self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
     ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises."""
-        with self._bodies.held(len(request.body)):
+        with self._bodies.held(cluster.name, len(request.body)):
             return await self._infer(cluster, request, late)
 
     async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
         """Return the engine's answer as soon as its head is there; see the port."""
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + request.timeout_s
-        with self._bodies.held(len(request.body)):
+        deadline = asyncio.get_running_loop().time() + request.timeout_s
+        with self._bodies.held(cluster.name, len(request.body)):
             if self._pushing is not None and self._pushing.is_possible(cluster):
                 pushed = await self._pushing.open(cluster, request, deadline=deadline)
                 if pushed is not None:
                     return pushed
-            asked = replace(whole_streams.asking(request), timeout_s=deadline - clock())
-            return whole_streams.WholeStream.of(await self._infer(cluster, asked, None), request)
+        raise errors.StreamComesWhole
 
     async def _infer(
         self, cluster: Cluster, request: InferenceRequest, late: Late | None

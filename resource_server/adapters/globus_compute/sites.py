@@ -7,14 +7,18 @@ import time
 from contextvars import Context
 from dataclasses import dataclass
 
-from compute_functions.contract import PROTOCOL_VERSION
+from compute_functions.contract import PROTOCOL_VERSION, Wishes
 from resource_server.adapters.globus_compute import replies
 from resource_server.adapters.globus_compute.backend import GlobusComputeBackend
 from resource_server.adapters.globus_compute.payload import Payload, packed_json
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.lifecycle import Observation
+from resource_server.services.site_board import SiteBoard
 
+#: The registered functions: every site has the first, those with an agent the second as well.
+STATUS = "site_status"
+ENSURE = "ensure_site_agent"
 #: How long a caller waits for a site at most (seconds).
 TIMEOUT_S = 30.0
 #: How long an observation serves everybody who asks (seconds).
@@ -33,16 +37,22 @@ class _Known:
 
 
 class GlobusComputeSites:
-    """Observes sites through the function `site_status`, over the channels of a backend."""
+    """Observes sites through functions, over the channels of a backend.
+
+    A site whose models we keep, and that has the function for it, is told what is wanted at the
+    same time, and starts its agent if none runs. What any site answers goes to the board.
+    """
 
     def __init__(
         self,
         backend: GlobusComputeBackend,
         *,
+        board: SiteBoard | None = None,
         cache_s: float = CACHE_S,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._channels = backend.channels
+        self._board = board or SiteBoard("hub")
         self._cache_s = cache_s
         self._timeout_s = timeout_s
         self._known: dict[str, _Known] = {}
@@ -58,11 +68,16 @@ class GlobusComputeSites:
         known = self._known.get(cluster.name)
         if known is None or known.until <= asyncio.get_running_loop().time():
             known = await self._ask_once(cluster)
-        if known.observation is not None:
-            return known.observation
-        failure = known.failure or errors.BackendUnavailable()
-        # Anew for each caller, and with its class's advice on retries: a question has no effect.
-        raise type(failure)(failure.message)
+        return _said(known)
+
+    async def exchange(self, cluster: Cluster) -> Observation:
+        """Ask anew, whatever is known; raises what `observe` raises.
+
+        If a question is under way, another follows it: that one left before the latest wishes.
+        """
+        if cluster.name in self._asking:
+            await self._ask_once(cluster)
+        return _said(await self._ask_once(cluster))
 
     async def _ask_once(self, cluster: Cluster) -> _Known:
         """Join the question that is already under way for this cluster, or start it.
@@ -84,18 +99,37 @@ class GlobusComputeSites:
 
     async def _answer(self, cluster: Cluster) -> _Known:
         clock = asyncio.get_running_loop().time
-        argument = {"v": PROTOCOL_VERSION}
+        wishes = self._wishes(cluster)
+        argument = {"v": PROTOCOL_VERSION} if wishes is None else wishes.to_wire()
         payload = Payload(argument=argument, size=packed_json(argument))
+        function = STATUS if wishes is None else ENSURE
         try:
             channel = await self._channels.of(cluster)
             finished = await channel.call(
-                cluster, "site_status", payload, deadline=clock() + self._timeout_s, wary=True
+                cluster, function, payload, deadline=clock() + self._timeout_s, wary=True
             )
             status = await replies.site_status(cluster, finished)
         except errors.HotnodeError as error:
+            self._board.take_answer(cluster.name, None)
             return _Known(until=clock() + FAILED_FOR_S, failure=_upstream(error))
-        observation = Observation(observed_at=time.time(), instances=status.instances)
+        observation = self._board.take_answer(cluster.name, status)
         return _Known(until=clock() + self._cache_s, observation=observation)
+
+    def _wishes(self, cluster: Cluster) -> Wishes | None:
+        """Return what the site is told; None for one that is only looked at."""
+        target = cluster.globus_compute
+        if target is None or ENSURE not in target.functions:
+            return None
+        return self._board.wishes(cluster.name) if self._board.manages(cluster.name) else None
+
+
+def _said(known: _Known) -> Observation:
+    """Return an answer, or raise the failure that came instead."""
+    if known.observation is not None:
+        return known.observation
+    failure = known.failure or errors.BackendUnavailable()
+    # Anew for each caller, and with its class's advice on retries: a question has no effect.
+    raise type(failure)(failure.message)
 
 
 def _upstream(error: errors.HotnodeError) -> errors.UpstreamError:

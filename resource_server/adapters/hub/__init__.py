@@ -5,5 +5,6 @@ from resource_server.adapters.hub.connection import HubConnection
 from resource_server.adapters.hub.server import HubServer
 from resource_server.adapters.hub.sites import HubSites
 from resource_server.adapters.hub.socket_file import HubSocketTaken
+from resource_server.adapters.hub.views import HubViews
 
-__all__ = ["HubBackend", "HubConnection", "HubServer", "HubSites", "HubSocketTaken"]
+__all__ = ["HubBackend", "HubConnection", "HubServer", "HubSites", "HubSocketTaken", "HubViews"]

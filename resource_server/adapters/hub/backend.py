@@ -16,7 +16,7 @@ from resource_server.adapters.hub.failures import no_answer
 from resource_server.adapters.hub.messages import Call, Outcome
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late, Stopped
 from resource_server.ports import AnswerStream
 
 log = structlog.get_logger()
@@ -85,10 +85,11 @@ class HubBackend:
             self._late.start(self._finish(call, exchange, late))
 
     async def _finish(self, call: Call, exchange: asyncio.Task[Outcome], late: Late) -> None:
-        answer = None
+        answer: InferenceAnswer | Stopped | None = None
         try:
             await self._take_back(call, exchange)
-            answer = (await exchange).answer
+            outcome = await exchange
+            answer = Stopped.CANCELLED if outcome.stopped else outcome.answer
         except errors.HotnodeError:
             # It failed, as the hub's log says; to the accounts it is a request without an answer.
             pass

@@ -26,6 +26,8 @@ log = structlog.get_logger()
 BACK_AFTER_S = 5.0
 #: The hub answers these itself, without asking anybody (seconds).
 PROMPT_S = 3.0
+#: A hub that answers no ping for so long is gone (seconds).
+PING_S = 10.0
 #: Connections that wait for the next request are closed after so long (seconds).
 _IDLE_S = 60.0
 _READ_AHEAD = 1024 * 1024
@@ -92,6 +94,16 @@ class HubConnection:
                     stream = await HubStream.opened(response)
                     stack.pop_all()
                     return stream
+
+    async def watch(self) -> aiohttp.ClientWebSocketResponse:
+        """Return a connection on which the hub says what it knows of sites, and hears who waits.
+
+        Raises what the client library does: nobody's request is about it.
+        """
+        async with asyncio.timeout(PROMPT_S):
+            return await self._opened_session().ws_connect(
+                messages.WATCH, max_msg_size=0, heartbeat=PING_S
+            )
 
     async def _post_stream(self, call: Call) -> aiohttp.ClientResponse:
         parts = messages.encode(call)

@@ -3,7 +3,8 @@
 Both sides are the same installation on the same host. Each message is HTTP/1.1 on a Unix socket.
 Its header `x-hotnode-hub` names the version; its content is a value, whose length stands in the
 header `x-hotnode-value`, and after it the body of a request or an answer, byte for byte. The answer
-to `/stream` alone is another: see `parts`.
+to `/stream` alone is another: see `parts`. `/watch` is a WebSocket, whose binary messages are one
+value each: `Views` from the hub, `Waiting` from a web process.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import msgspec
 
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, StreamHead
-from resource_server.domain.lifecycle import Observation
+from resource_server.domain.lifecycle import Observation, Place, SiteView
+from resource_server.services.demand import Waiters
 
 #: Grows with every change of the messages; other versions are refused.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 4
 VERSION_HEADER: Final = "x-hotnode-hub"
 LENGTH_HEADER: Final = "x-hotnode-value"
 VERSION: Final = f"{PROTOCOL} hotnode/{version('hotnode')}"
@@ -29,6 +31,7 @@ INFER: Final = "/infer"
 STREAM: Final = "/stream"
 CANCEL: Final = "/cancel"
 OBSERVE: Final = "/observe"
+WATCH: Final = "/watch"
 AVAILABLE: Final = "/available"
 
 
@@ -66,9 +69,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a call or a question; nothing of both if a call was taken back in time."""
+    """What came of a call or a question; nothing of both if a call was taken back in time.
+
+    Of one that was taken back late its engine may have been `stopped`.
+    """
 
     answer: InferenceAnswer | None = None
+    stopped: bool = False
     observation: Observation | None = None
     failure: Failure | None = None
 
@@ -89,6 +96,20 @@ class StreamEnded:
     failure: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Views:
+    """What the hub knows of some sites, to a web process that watches."""
+
+    views: tuple[SiteView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Who waits in a web process, for all places: what is left out, nobody there wants."""
+
+    counts: tuple[tuple[Place, Waiters], ...]
+
+
 Value = Call | Cancellation | Question | Outcome
 
 _encoder = msgspec.msgpack.Encoder()
@@ -97,6 +118,8 @@ _cancellations = msgspec.msgpack.Decoder(Cancellation)
 _questions = msgspec.msgpack.Decoder(Question)
 _outcomes = msgspec.msgpack.Decoder(Outcome)
 _beginnings = msgspec.msgpack.Decoder(StreamBegun)
+_views = msgspec.msgpack.Decoder(Views)
+_waiting = msgspec.msgpack.Decoder(Waiting)
 _ends = msgspec.msgpack.Decoder(StreamEnded)
 
 
@@ -151,3 +174,18 @@ def read_stream_begun(value: bytes) -> StreamBegun:
 def read_stream_ended(value: bytes) -> StreamEnded:
     """Return the end that `encode_stream` was given."""
     return _ends.decode(value)
+
+
+def encode_watch(value: Views | Waiting) -> bytes:
+    """Return what is said on a watch, either way."""
+    return _encoder.encode(value)
+
+
+def read_views(value: bytes) -> Views:
+    """Return the views that `encode_watch` was given."""
+    return _views.decode(value)
+
+
+def read_waiting(value: bytes) -> Waiting:
+    """Return the counts that `encode_watch` was given."""
+    return _waiting.decode(value)

@@ -18,8 +18,10 @@ from resource_server.adapters.hub.messages import Outcome
 from resource_server.adapters.hub.socket_file import BACKLOG, listening
 from resource_server.adapters.hub.stream_under_way import StreamUnderWay
 from resource_server.adapters.hub.under_way import CallUnderWay
+from resource_server.adapters.hub.watching import Watches
 from resource_server.domain import errors
 from resource_server.ports import InferenceBackend, SiteObserver
+from resource_server.services.site_board import SiteBoard
 
 log = structlog.get_logger()
 
@@ -38,12 +40,14 @@ class HubServer:
         sites: SiteObserver,
         path: Path,
         *,
+        board: SiteBoard | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._backend = backend
         self._sites = sites
         self._path = path
         self._grace_s = grace_s
+        self._watches = Watches(board or SiteBoard("hub"))
         self._calls: dict[str, CallUnderWay] = {}
         self._stack = AsyncExitStack()
 
@@ -81,7 +85,13 @@ class HubServer:
         application.router.add_post(messages.CANCEL, self._cancel)
         application.router.add_post(messages.OBSERVE, self._observe)
         application.router.add_get(messages.AVAILABLE, _available)
+        application.router.add_get(messages.WATCH, self._watches.serve)
+        # Calls under way are waited for after that; a watch has no end of its own.
+        application.on_shutdown.append(self._end_watches)
         return application
+
+    async def _end_watches(self, application: web.Application) -> None:
+        await self._watches.close()
 
     async def _infer(self, request: web.Request) -> web.StreamResponse:
         call = messages.read_call(*await wire.read(request))

@@ -9,7 +9,7 @@ import structlog
 from resource_server.adapters.hub.failures import failure_of, may_have_run
 from resource_server.adapters.hub.messages import Call, Outcome
 from resource_server.domain import errors
-from resource_server.domain.inference import InferenceAnswer
+from resource_server.domain.inference import InferenceAnswer, Stopped
 from resource_server.ports import InferenceBackend
 
 log = structlog.get_logger()
@@ -23,7 +23,7 @@ class CallUnderWay:
 
     def __init__(self, backend: InferenceBackend, call: Call) -> None:
         loop = asyncio.get_running_loop()
-        self._late: asyncio.Future[InferenceAnswer | None] = loop.create_future()
+        self._late: asyncio.Future[InferenceAnswer | Stopped | None] = loop.create_future()
         self._patience_s = call.request.timeout_s + MARGIN_S
         self._task = loop.create_task(
             backend.infer(call.cluster, call.request, late=self._tell), name=f"hub {call.id}"
@@ -39,7 +39,10 @@ class CallUnderWay:
         """Wait for the end; of a call that was taken back and did not leave, nothing comes."""
         await asyncio.wait({self._task})
         if self._task.cancelled():
-            return Outcome(answer=await self._late_answer())
+            late = await self._late_answer()
+            if isinstance(late, Stopped):
+                return Outcome(stopped=True)
+            return Outcome(answer=late)
         error = self._task.exception()
         if error is None:
             return Outcome(answer=self._task.result())
@@ -48,11 +51,11 @@ class CallUnderWay:
             error = may_have_run("The gateway failed. The request may have run.")
         return Outcome(failure=failure_of(error))
 
-    async def _late_answer(self) -> InferenceAnswer | None:
+    async def _late_answer(self) -> InferenceAnswer | Stopped | None:
         await asyncio.wait({self._late}, timeout=self._patience_s)
         return self._late.result() if self._late.done() else None
 
-    def _tell(self, answer: InferenceAnswer | None) -> None:
+    def _tell(self, answer: InferenceAnswer | Stopped | None) -> None:
         if not self._late.done():
             self._late.set_result(answer)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry
 
 from resource_server.adapters.globus_compute.channel import ChannelHealth
 from resource_server.adapters.metrics import files
+from resource_server.adapters.metrics.board import look_at_board
 from resource_server.adapters.metrics.instruments import Instruments
 from resource_server.adapters.metrics.introspections import MeasuredProvider
 from resource_server.adapters.metrics.observer import MeteringObserver, UnmeteringObserver
 from resource_server.adapters.metrics.page import PrometheusPage
+from resource_server.adapters.metrics.pushes import look_at_pushes
 from resource_server.adapters.metrics.relays import look_at_relays
 from resource_server.adapters.metrics.requests import RequestMetrics
 from resource_server.adapters.metrics.samples import (
@@ -20,11 +22,13 @@ from resource_server.adapters.metrics.samples import (
     look_at_catalog,
     look_at_channels,
 )
+from resource_server.adapters.pushed_streams.traffic import PushTraffic
 from resource_server.adapters.relay.traffic import PlaceHealth
 from resource_server.domain.catalog import Catalog
 from resource_server.ports import IdentityProvider, RequestObserver, SiteObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.metrics import Metrics
+from resource_server.services.site_board import SiteBoard
 
 
 class Instrumentation:
@@ -62,11 +66,19 @@ class Instrumentation:
         """Show how the channels to Globus Compute fare."""
         self._sampler.add(look_at_channels(self._instruments, health))
 
+    def watch_board(self, board: SiteBoard) -> None:
+        """Show who waits, which agents are linked, and how old what they said is."""
+        self._sampler.add(look_at_board(self._instruments, board))
+
     def watch_relays(
         self, health: Callable[[], Iterable[PlaceHealth]], catalog: Callable[[], Catalog]
     ) -> None:
         """Show how the links of relays fare."""
         self._sampler.add(look_at_relays(self._instruments, health, catalog))
+
+    def watch_pushes(self, traffic: Callable[[], Mapping[str, PushTraffic]]) -> None:
+        """Show what sites push."""
+        self._sampler.add(look_at_pushes(self._instruments, traffic))
 
     def metrics(self, token: str | None) -> Metrics | None:
         """Return the page of metrics, if there is a token to read it with."""

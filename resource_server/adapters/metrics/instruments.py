@@ -34,6 +34,8 @@ class Instruments:
         self._about_tokens_of_people()
         self._about_globus()
         self._about_relays()
+        self._about_pushes()
+        self._about_lifecycles()
         self._about_the_catalog()
 
     def _about_requests(self) -> None:
@@ -157,6 +159,42 @@ class Instruments:
         )
         self.relay_interrupted = self._counter(
             "hotnode_relay_interrupted_total", "Requests that ended with their link.", place
+        )
+
+    def _about_pushes(self) -> None:
+        cluster = ("cluster",)
+        self.pushed_open = self._gauge(
+            "hotnode_pushed_streams_open",
+            "Streams that functions push, or are waited for to push.",
+            cluster,
+            mode="livesum",
+        )
+        self.pushed = self._counter(
+            "hotnode_pushed_streams_total",
+            "Streams that functions pushed or should have, by how they ended.",
+            ("cluster", "outcome"),
+        )
+        self.pushed_bytes = self._counter(
+            "hotnode_pushed_bytes_total", "Bytes of answers that functions pushed.", cluster
+        )
+
+    def _about_lifecycles(self) -> None:
+        place = ("cluster", "framework", "model")
+        self.waiting = self._gauge(
+            "hotnode_waiting_requests",
+            "Requests that wait for an instance of their model.",
+            place,
+            mode="livesum",
+        )
+        self.cold_start = Histogram(
+            "hotnode_cold_start_seconds",
+            "Time that requests waited for an instance that then took them.",
+            place,
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.agent_links = self._gauge(
+            "hotnode_agent_links", "Links of sites' agents.", ("cluster",), mode="livesum"
         )
 
     def _about_the_catalog(self) -> None:

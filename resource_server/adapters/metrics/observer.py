@@ -104,7 +104,7 @@ def _log_late(late: LateAnswer) -> None:
         "framework": late.framework,
         "model": late.model,
         "operation": late.operation,
-        "result": "unknown" if late.answer is None else "answered",
+        "result": late.result,
     }
     if late.answer is not None:
         fields["status"] = late.answer.status

@@ -8,6 +8,7 @@ from prometheus_client import Counter
 
 from resource_server.adapters.metrics.instruments import Instruments
 from resource_server.adapters.metrics.samples import Look
+from resource_server.adapters.metrics.totals import Totals
 from resource_server.adapters.relay.traffic import LinkState, Place, PlaceHealth
 from resource_server.domain.catalog import Catalog
 
@@ -21,7 +22,7 @@ def look_at_relays(
     catalog: Callable[[], Catalog],
 ) -> Look:
     """Return a look at the links."""
-    totals = _Totals()
+    totals = Totals()
 
     def look() -> None:
         links: dict[tuple[str, str, str, LinkState], int] = {}
@@ -59,16 +60,3 @@ def _counted(
     yield all_.relay_bytes, (*place, "from_site"), traffic.from_site
     yield all_.relay_resumes, place, traffic.resumes
     yield all_.relay_interrupted, place, traffic.interrupted
-
-
-class _Totals:
-    """Brings counters up to totals that are kept elsewhere: data paths count in plain numbers."""
-
-    def __init__(self) -> None:
-        self._shown: dict[tuple[str, Place, str], int] = {}
-
-    def bring(self, counter: Counter, labels: tuple[str, ...], total: int, *, of: Place) -> None:
-        """Add what has come to the total of a place since the last look."""
-        key = (counter._name, of, labels[-1])  # noqa: SLF001 - its name stands nowhere else
-        counter.labels(*labels).inc(total - self._shown.get(key, 0))
-        self._shown[key] = total

@@ -51,6 +51,7 @@ class RequestMetrics:
         self._http_requests = Series(instruments.http_requests)
         self._requests = Series(instruments.requests)
         self._seconds = Series(instruments.seconds)
+        self._cold_start = Series(instruments.cold_start)
         self._tokens = Series(instruments.tokens)
         self._late_answers = Series(instruments.late_answers)
         self._limit_refusals = Series(instruments.limit_refusals)
@@ -88,7 +89,7 @@ class RequestMetrics:
     def late(self, late: LateAnswer) -> None:
         """Count what an engine did for a caller who had left."""
         place = (late.cluster, late.framework, late.model, late.operation)
-        self._late_answers.of(*place, "unknown" if late.answer is None else "answered").inc()
+        self._late_answers.of(*place, late.result).inc()
         if late.usage is not None:
             self._count_tokens(late.cluster, late.model, late.usage.numbers())
 
@@ -102,6 +103,8 @@ class RequestMetrics:
                 self._seconds.of(*served, hop).observe(record[field] / 1000)
         if "input_tokens" in record:
             self._count_tokens(cluster, model, record)
+        if "wait_ms" in record and "transport" in record:
+            self._cold_start.of(*served[:3]).observe(record["wait_ms"] / 1000)
 
     def _count_stream(self, record: Mapping[str, Any]) -> None:
         served = [record.get(field, "") for field in SERVED]

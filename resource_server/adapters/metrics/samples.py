@@ -101,16 +101,26 @@ class WatchedSites:
 
     def _show(self, cluster: str, observation: Observation) -> None:
         self._all.site_observed.labels(cluster).set(observation.observed_at)
-        found = Numbers((i.framework, i.model, i.state) for i in observation.instances)
         # Also places that were in the catalog before: they have no instances any more.
-        self._shown[cluster] |= set(_places(self._catalog(), cluster))
-        for framework, model in self._shown[cluster]:
-            for state in InstanceState:
-                number = found[framework, model, state]
-                self._all.instances.labels(cluster, framework, model, state).set(number)
+        self._shown[cluster] |= set(places_at(self._catalog(), cluster))
+        show_instances(self._all, cluster, observation, self._shown[cluster])
 
 
-def _places(catalog: Catalog, cluster: str) -> Iterator[tuple[str, str]]:
+def show_instances(
+    instruments: Instruments,
+    cluster: str,
+    observation: Observation,
+    posts: Iterable[tuple[str, str]],
+) -> None:
+    """Show how many instances there are of each framework and model, in each state."""
+    found = Numbers((i.framework, i.model, i.state) for i in observation.instances)
+    for framework, model in posts:
+        for state in InstanceState:
+            number = found[framework, model, state]
+            instruments.instances.labels(cluster, framework, model, state).set(number)
+
+
+def places_at(catalog: Catalog, cluster: str) -> Iterator[tuple[str, str]]:
     """Yield the framework and the model of each place there; a site may name anything else."""
     for model in catalog.models.values():
         for place in model.deployments:

@@ -13,6 +13,7 @@ from compute_functions.contract.frames import WINDOW, Frame, FrameKind
 from compute_functions.contract.pushes import STREAM, FrameReader
 from compute_functions.contract.relay import AnswerEnd, AnswerError, AnswerHead
 from resource_server.adapters import engine_heads
+from resource_server.adapters.pushed_streams.traffic import Outcome, PushTraffic
 from resource_server.adapters.site_failures import contract_broken, interrupted, site_error
 from resource_server.domain import errors
 
@@ -30,11 +31,15 @@ class PushedStream:
         silent_s: float,
         closed: Callable[[PushedStream], None],
         name: str,
+        traffic: PushTraffic,
     ) -> None:
         self.cluster = cluster
         self.name = name
         self._silent_s = silent_s
         self._closed = closed
+        self._traffic = traffic
+        #: How it ended, once it did.
+        self.outcome = Outcome.NOT_OPENED
         self._loop = asyncio.get_running_loop()
         self.began: asyncio.Future[AnswerHead] = self._loop.create_future()
         self.end: AnswerEnd | None = None
@@ -68,7 +73,8 @@ class PushedStream:
 
     async def aclose(self) -> None:
         """Have the site hang up on its engine, unless the answer is whole."""
-        self._fail(interrupted(self.cluster, began=_has_result(self.began)))
+        left = Outcome.NOT_OPENED if self._reading is None else Outcome.LEFT
+        self._fail(interrupted(self.cluster, began=_has_result(self.began)), left)
         self._pieces.clear()
         if self._reading is not None:
             self._reading.cancel()
@@ -86,7 +92,7 @@ class PushedStream:
         finally:
             # Its connection may be gone, or the listener stops: then there is no more.
             self._reading.cancel()
-            self._fail(interrupted(self.cluster, began=_has_result(self.began)))
+            self._fail(interrupted(self.cluster, began=_has_result(self.began)), Outcome.CUT)
         if not self._reading.cancelled():
             self._reading.result()
         return self._told
@@ -103,7 +109,8 @@ class PushedStream:
                     self._take(frame)
                 await self._reader_has_room()
         except ContractError as problem:
-            self._fail(_ran(contract_broken(self.cluster, f"a pushed answer: {problem}")))
+            broken = contract_broken(self.cluster, f"a pushed answer: {problem}")
+            self._fail(_ran(broken), Outcome.CUT)
         except (TimeoutError, aiohttp.ClientError, ConnectionError):
             # It was cut, which whoever called us says.
             return
@@ -146,28 +153,30 @@ class PushedStream:
         self._pieces.append(frame.payload)
         self._received += len(frame.payload)
         self._unread += len(frame.payload)
+        self._traffic.received += len(frame.payload)
         _wake(self._something)
 
     def _take_end(self, end: AnswerEnd) -> None:
         if not self.began.done():
             raise ContractError("END before HEAD")
         self.end, self.ended_at, self._told = end, self._loop.time(), True
+        self.outcome = Outcome.WHOLE
         _wake(self._something)
 
     def _take_error(self, error: AnswerError) -> None:
         self._told = True
         failure = SiteFailure(code=error.code, message=error.message)
-        self._fail(_ran(site_error(self.cluster, failure)))
+        self._fail(_ran(site_error(self.cluster, failure)), Outcome.FAILED)
 
     @property
     def _over(self) -> bool:
         return self.end is not None or self._error is not None
 
-    def _fail(self, error: errors.HotnodeError) -> None:
+    def _fail(self, error: errors.HotnodeError, outcome: Outcome) -> None:
         """Tell the reader, after what has come, that there is no more."""
         if self._over:
             return
-        self._error, self.ended_at = error, self._loop.time()
+        self._error, self.ended_at, self.outcome = error, self._loop.time(), outcome
         if not self.began.done():
             self.began.set_exception(error)
         _wake(self._something)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from compute_functions.contract.pushes import STREAMS_PATH, Push
 from resource_server.adapters.pushed_streams.stream import PushedStream
+from resource_server.adapters.pushed_streams.traffic import PushTraffic
 from resource_server.domain import errors
 
 log = structlog.get_logger()
@@ -20,6 +22,8 @@ log = structlog.get_logger()
 SECRET_BYTES = 32
 #: Answers that one hub waits for and reads at once: each may hold a window of memory.
 MOST_STREAMS = 4096
+#: And of those, answers of one cluster: a site that opens none must not keep out the others.
+MOST_OF_CLUSTER = 2048
 #: Nothing is heard of a site for so long (seconds): its connection is dead. It says four times as
 #: often that it is there.
 SILENT_S = 60.0
@@ -39,16 +43,27 @@ class PushedStreams:
     """Waits for answers that sites push to `public_url`, the address of this hub for sites."""
 
     def __init__(
-        self, public_url: str, *, most: int = MOST_STREAMS, silent_s: float = SILENT_S
+        self,
+        public_url: str,
+        *,
+        most: int = MOST_STREAMS,
+        most_of_cluster: int = MOST_OF_CLUSTER,
+        silent_s: float = SILENT_S,
     ) -> None:
         self.public_url = public_url.rstrip("/")
         self._most = most
+        self._most_of_cluster = most_of_cluster
         self._silent_s = silent_s
         self._awaited: dict[str, _Awaited] = {}
         self._open: set[PushedStream] = set()
+        self._traffic: dict[str, PushTraffic] = {}
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def traffic(self) -> Mapping[str, PushTraffic]:
+        """Return what each cluster pushed so far."""
+        return self._traffic
 
     def routes(self) -> list[web.RouteDef]:
         """Return what the listener for sites serves."""
@@ -60,18 +75,27 @@ class PushedStreams:
 
         Returns the stream and what the site needs to know. `silence_s` is for the engine.
         """
-        if len(self._open) >= self._most:
+        traffic = self._traffic.setdefault(cluster, PushTraffic())
+        if len(self._open) >= self._most or traffic.open >= self._most_of_cluster:
             raise _too_many(cluster)
         name, secret = secrets.token_hex(16), secrets.token_urlsafe(SECRET_BYTES)
-        stream = PushedStream(cluster, silent_s=self._silent_s, closed=self._forget, name=name)
+        stream = PushedStream(
+            cluster, silent_s=self._silent_s, closed=self._forget, name=name, traffic=traffic
+        )
         self._awaited[name] = _Awaited(stream=stream, digest=_digest(secret))
         self._open.add(stream)
+        traffic.open += 1
         url = f"{self.public_url}{STREAMS_PATH}/{name}"
         return stream, Push(url=url, secret=secret, silence_s=silence_s)
 
     def _forget(self, stream: PushedStream) -> None:
+        if stream not in self._open:
+            return  # It was closed before.
         self._awaited.pop(stream.name, None)
-        self._open.discard(stream)
+        self._open.remove(stream)
+        traffic = self._traffic[stream.cluster]
+        traffic.open -= 1
+        traffic.ended[stream.outcome] += 1
 
     async def _expected(self, request: web.Request) -> web.StreamResponse | None:
         """Say before the body comes whether it is wanted."""

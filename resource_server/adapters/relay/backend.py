@@ -13,11 +13,11 @@ from resource_server.adapters.relay.failures import MOST_ANSWER
 from resource_server.adapters.relay.link import Link
 from resource_server.adapters.relay.links import Links
 from resource_server.adapters.relay.stream import RelayStream
-from resource_server.adapters.relay.traffic import LinkState, Place
+from resource_server.adapters.relay.traffic import Place
 from resource_server.adapters.site_failures import site_error
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late, Stopped
 
 #: The relay keeps the times, and is given so much longer to say so (seconds).
 MARGIN_S = 5.0
@@ -42,19 +42,21 @@ class RelayBackend:
     ) -> InferenceAnswer:
         """Return the engine's answer, whatever its status; see the port for what it raises.
 
-        A caller who leaves stops the engine, so that nothing is known of what it did.
+        A caller who leaves stops the engine, which does not say then what it used.
         """
         try:
             stream = await self.stream(cluster, request)
             try:
                 body = await stream.whole(
-                    request.timeout_s + self._margin_s, most=self._most_answer
+                    request.timeout_s + self._margin_s,
+                    most=self._most_answer,
+                    room=self._links.share(cluster.name).answers,
                 )
             finally:
                 await stream.aclose()
         except asyncio.CancelledError:
             if late is not None:
-                late(None)
+                late(Stopped.CANCELLED)
             raise
         head = stream.head
         return InferenceAnswer(
@@ -69,9 +71,11 @@ class RelayBackend:
     async def stream(self, cluster: Cluster, request: InferenceRequest) -> RelayStream:
         """Return the engine's answer as soon as its head is there; see the port.
 
-        As long as a failure says that nothing ran, another instance is asked.
+        As long as a failure says that nothing ran, another instance is asked, be it one whose
+        relay has linked meanwhile.
         """
         links = self._able(cluster, request)
+        tried: list[Link] = []
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout_s
         while True:
@@ -79,7 +83,8 @@ class RelayBackend:
             try:
                 return await self._opened(link, cluster, request)
             except errors.UpstreamError as error:
-                links = [one for one in links if one is not link and one.state is LinkState.READY]
+                tried.append(link)
+                links = [one for one in self._capable(cluster, request) if one not in tried]
                 left_s = deadline - loop.time()
                 if error.retry_after_s is None or not links or left_s <= 0:
                     raise
@@ -110,14 +115,17 @@ class RelayBackend:
 
     def _able(self, cluster: Cluster, request: InferenceRequest) -> list[Link]:
         """Return the links that can take a request, or raise why there are none."""
-        place = _place(cluster, request)
-        ready = self._links.ready(place)
-        if not ready:
-            raise self._none(cluster, place)
-        able = [link for link in ready if request.path in link.paths]
+        able = self._capable(cluster, request)
         if not able:
+            place = _place(cluster, request)
+            if not self._links.ready(place):
+                raise self._none(cluster, place)
             raise site_error(cluster.name, _no_such_path(request))
         return able
+
+    def _capable(self, cluster: Cluster, request: InferenceRequest) -> list[Link]:
+        ready = self._links.ready(_place(cluster, request))
+        return [link for link in ready if request.path in link.paths]
 
     def _none(self, cluster: Cluster, place: Place) -> errors.HotnodeError:
         if self._links.is_parked(place):

@@ -14,7 +14,7 @@ MOST_ANSWER = 64 * 1024 * 1024
 
 
 def not_sent(cluster: str) -> errors.HotnodeError:
-    """Return the error of a request of which nothing left this process."""
+    """Return the error of a request of which not all has left this process: it did not run."""
     error: errors.HotnodeError = errors.BackendUnavailable(
         f"The connection to the cluster '{cluster}' was lost just now. Try again in a moment."
     )
@@ -29,6 +29,15 @@ def too_many(cluster: str) -> errors.HotnodeError:
     )
     error.retry_after_s = BACK_AFTER_S
     return error
+
+
+def no_room(cluster: str) -> errors.HotnodeError:
+    """Return the error of an answer that came when too many others were held."""
+    return ran(
+        errors.BackendUnavailable(
+            f"Too many large answers of the cluster '{cluster}' are under way. Ask for a stream."
+        )
+    )
 
 
 def silent(cluster: str) -> errors.BackendTimeout:

@@ -1,4 +1,4 @@
-"""Who may open a link: a relay with an unused credential of its site, or with a session of ours."""
+"""Who may open a link: who has an unused credential of its site, or a session of ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 import jwt
 
 from resource_server.adapters.relay import credentials
-from resource_server.adapters.relay.credentials import read_credential
+from resource_server.adapters.relay.credentials import (
+    Credential,
+    SiteCredential,
+    read_credential,
+    read_site_credential,
+)
 from resource_server.adapters.relay.instance import NotGood, RelayInstance, claim
 from resource_server.adapters.relay.sessions import ALGORITHM as SESSION_ALGORITHM
 from resource_server.adapters.relay.sessions import Sessions
@@ -39,9 +44,22 @@ class Admission:
     instance: RelayInstance
     key: str
 
+    @property
+    def cluster(self) -> str:
+        """The cluster of the site."""
+        return self.instance.cluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteAdmission:
+    """A site whose agent was let in, and its public key at that time."""
+
+    cluster: str
+    key: str
+
 
 class Gatekeeper:
-    """Lets relays in.
+    """Lets relays in, and sites' agents; each with credentials of its own kind alone.
 
     `catalog` gives the present one; None until it was read for the first time, and then nobody can
     be told apart.
@@ -58,10 +76,8 @@ class Gatekeeper:
         self._sessions = sessions
 
     async def admit(self, authorization: str) -> Admission:
-        """Return who dials, by the header `Authorization`, or raise `Refused`."""
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Refused(HTTPStatus.UNAUTHORIZED, "there is no token")
+        """Return which relay dials, by the header `Authorization`, or raise `Refused`."""
+        token = _token(authorization)
         try:
             algorithm, cluster = _unverified(token)
             key = self._key(cluster)
@@ -71,16 +87,37 @@ class Gatekeeper:
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
         return await self._by_credential(token, cluster, key)
 
+    async def admit_site(self, authorization: str) -> SiteAdmission:
+        """Return which site's agent dials, by the header `Authorization`, or raise `Refused`."""
+        token = _token(authorization)
+        try:
+            algorithm, cluster = _unverified(token)
+            key = self._key(cluster)
+            admission = SiteAdmission(cluster=cluster, key=key)
+            if algorithm == SESSION_ALGORITHM:
+                self._sessions.read_of_site(token, key=key)
+                return admission
+            credential = read_site_credential(token, cluster=cluster, key=key)
+        except NotGood as error:
+            raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
+        await self._redeem(cluster, credential)
+        return admission
+
+    def site_session(self, admission: SiteAdmission) -> tuple[str, float]:
+        """Return a session for a site's agent, and for how many seconds it is good."""
+        session = self._sessions.issue_to_site(admission.cluster, admission.key)
+        return session, self._sessions.life_s
+
     def session(self, admission: Admission) -> tuple[str, float]:
         """Return a session for who was let in, and for how many seconds it is good."""
         return self._sessions.issue(admission.instance, admission.key), self._sessions.life_s
 
-    def is_enrolled(self, admission: Admission) -> bool:
-        """Tell whether the site still has the key with which the instance was let in."""
+    def is_enrolled(self, admission: Admission | SiteAdmission) -> bool:
+        """Tell whether the site still has the key with which somebody of it was let in."""
         catalog = self._catalog()
         if catalog is None:
             return True
-        cluster = catalog.clusters.get(admission.instance.cluster)
+        cluster = catalog.clusters.get(admission.cluster)
         return cluster is not None and cluster.relay_key == admission.key
 
     async def _by_credential(self, token: str, cluster: str, key: str) -> Admission:
@@ -88,6 +125,11 @@ class Gatekeeper:
             credential = read_credential(token, cluster=cluster, key=key)
         except NotGood as error:
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), cluster=cluster) from error
+        await self._redeem(cluster, credential)
+        return Admission(instance=credential.instance, key=key)
+
+    async def _redeem(self, cluster: str, credential: Credential | SiteCredential) -> None:
+        """Use a credential up, or raise `Refused`."""
         try:
             unused = await self._redeemed.redeem(
                 cluster, credential.name, expires_at=credential.expires_at
@@ -98,7 +140,6 @@ class Gatekeeper:
             raise Refused(
                 HTTPStatus.UNAUTHORIZED, "credential: it was used before", cluster=cluster
             )
-        return Admission(instance=credential.instance, key=key)
 
     def _key(self, name: str) -> str:
         """Return the public key of a cluster, or raise `Refused`."""
@@ -113,6 +154,13 @@ class Gatekeeper:
         if not cluster.relay_key:
             raise Refused(HTTPStatus.FORBIDDEN, "the cluster has not enrolled", cluster=name)
         return cluster.relay_key
+
+
+def _token(authorization: str) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Refused(HTTPStatus.UNAUTHORIZED, "there is no token")
+    return token
 
 
 def _unverified(token: str) -> tuple[str, str]:

@@ -23,8 +23,9 @@ from resource_server.adapters.relay import failures
 from resource_server.adapters.relay.connection import Connection
 from resource_server.adapters.relay.instance import RelayInstance
 from resource_server.adapters.relay.load import Load
+from resource_server.adapters.relay.shares import RequestRoom
 from resource_server.adapters.relay.stream import RelayStream
-from resource_server.adapters.relay.traffic import LinkState, Room, Traffic
+from resource_server.adapters.relay.traffic import LinkState, Traffic
 from resource_server.adapters.relay.upload import MOST_REQUEST, Upload
 from resource_server.adapters.site_failures import interrupted
 from resource_server.domain import errors
@@ -34,6 +35,7 @@ log = structlog.get_logger()
 #: Requests that one link carries at once; engines batch a few hundred.
 MOST_STREAMS = 2048
 _LAST_NUMBER = 2**32 - 1
+_SUCCEEDED = "another process of its relay has linked"
 
 
 class Link:
@@ -48,12 +50,13 @@ class Link:
         hello: Hello,
         *,
         traffic: Traffic,
-        room: Room,
+        room: RequestRoom,
         gone: Callable[[Link, str], None],
         resume_within_s: float,
     ) -> None:
         self.instance = instance
         self.name = hello.link
+        self.run = hello.run
         self.paths = frozenset(hello.paths)
         self.load = Load()
         #: The public key of the site by which it was let in, and when its session is renewed.
@@ -67,6 +70,7 @@ class Link:
         self._last_number = 0
         self._connection: Connection | None = None
         self._draining = False
+        self._succeeded = False
         self._timer: asyncio.TimerHandle | None = None
         self._cut_at = 0.0
         self._empty: asyncio.Future[None] | None = None
@@ -146,7 +150,7 @@ class Link:
             self._timer = None
         self._end_lost(hello)
         self.paths = frozenset(hello.paths)
-        self._draining = False
+        self._draining = self._succeeded = False
         self._traffic.resumes += 1
         states = {number: stream.state for number, stream in self._streams.items()}
         self.connect(connection, replace(accept, resumed=True, streams=states))
@@ -170,8 +174,20 @@ class Link:
         if self._draining and not self._streams:
             self._gone(self, "drained")
             return
+        if self._succeeded:
+            self.end(_SUCCEEDED)
+            return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self._resume_within_s, self.end, "it did not come back")
+
+    def succeed(self) -> None:
+        """Take it that the relay's next process has linked: once this is cut, it is over.
+
+        Until that is noticed it is left alone: its relay may live, though another took its name.
+        """
+        self._succeeded = True
+        if self.state is LinkState.PARKED:
+            self.end(_SUCCEEDED)
 
     def end(self, reason: str, *, code: int = 1001) -> None:
         """End the link and all its requests, with an honest error each."""
@@ -184,8 +200,7 @@ class Link:
         self._give_back()
         for number, stream in list(self._streams.items()):
             self._forget(number)
-            self._traffic.interrupted += 1
-            stream.fail(interrupted(self.instance.cluster, began=stream.began))
+            stream.fail(self._lost(stream))
         self._gone(self, reason)
 
     def drain(self) -> None:
@@ -273,6 +288,14 @@ class Link:
                 self._forget(number)
                 self._traffic.interrupted += 1
                 stream.fail(interrupted(self.instance.cluster, began=True))
+
+    def _lost(self, stream: RelayStream) -> errors.HotnodeError:
+        """Return the error of a request whose link is over."""
+        if not stream.upload.all_left and not stream.began:
+            # The relay has not asked its engine, and never will.
+            return failures.not_sent(self.instance.cluster)
+        self._traffic.interrupted += 1
+        return interrupted(self.instance.cluster, began=stream.began)
 
     def _give_back(self) -> None:
         """Give back the requests of which nothing has left."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 
@@ -16,61 +16,68 @@ from resource_server.adapters.relay.connection import Connection
 from resource_server.adapters.relay.instance import RelayInstance
 from resource_server.adapters.relay.link import Link
 from resource_server.adapters.relay.load import choose
-from resource_server.adapters.relay.traffic import (
-    LinkState,
-    Place,
-    PlaceHealth,
-    Room,
-    Traffic,
-)
+from resource_server.adapters.relay.shares import HubLimits, Share, Shares
+from resource_server.adapters.relay.traffic import LinkState, Place, PlaceHealth, Traffic
 
 log = structlog.get_logger()
 
-#: Places that are counted; sites name what they serve, and may name anything.
-MOST_PLACES = 10_000
 #: Links of one instance at once. Its relay needs one; one that is begun anew again and again leaves
 #: some that were cut.
 MOST_LINKS = 8
-#: What bodies of requests under way may take together (bytes).
-BODIES_BYTES = 512 * 1024 * 1024
+_LIMITS = HubLimits()
+
+
+class TooManyLinks(Exception):
+    """A cluster has as many links as it may have."""
 
 
 class Links:
     """Finds the instance for a request. It lives as long as the process, and is empty at first."""
 
     def __init__(
-        self, *, resume_within_s: float = RESUME_WITHIN_S, bodies_bytes: int = BODIES_BYTES
+        self, *, resume_within_s: float = RESUME_WITHIN_S, limits: HubLimits = _LIMITS
     ) -> None:
         #: The name of this process, which relays name when they dial again.
         self.hub = secrets.token_hex(16)
         self._resume_within_s = resume_within_s
-        self._room = Room(bodies_bytes)
+        self._shares = Shares(limits)
         self._places: dict[Place, dict[tuple[str, str], Link]] = {}
         self._traffic: dict[Place, Traffic] = {}
         self._choices = 0
         self._closed = False
+        #: Told of each cluster of which a link began to take requests, went on, or is over.
+        self.changed: Callable[[str], None] = lambda _: None
 
     def __iter__(self) -> Iterator[Link]:
         return iter([link for links in self._places.values() for link in links.values()])
 
     def traffic(self, instance: RelayInstance) -> Traffic:
-        """Return what counts the traffic of an instance's place."""
-        if len(self._traffic) >= MOST_PLACES:
-            return self._traffic.get(instance.place) or Traffic()
-        return self._traffic.setdefault(instance.place, Traffic())
+        """Return what counts the traffic of an instance's place.
+
+        Sites name what they serve, and may name anything: what is beyond their share is not shown.
+        """
+        known = self._traffic.get(instance.place)
+        if known is None:
+            known = Traffic()
+            if self.share(instance.cluster).places.take(1):
+                self._traffic[instance.place] = known
+        return known
+
+    def share(self, cluster: str) -> Share:
+        """Return a cluster's part of this hub."""
+        return self._shares.of(cluster)
 
     def attach(
         self, instance: RelayInstance, hello: Hello, connection: Connection, accept: Accept
     ) -> Link:
         """Begin a link on a connection, or go on with the one that the relay names.
 
-        Raises `ContractError` if the relay cannot go on so.
+        Raises `ContractError` if the relay cannot go on so, and `TooManyLinks`.
         """
         if self._closed:
             raise ContractError("the hub stops")
         name = (instance.instance, hello.link)
-        links = self._places.setdefault(instance.place, {})
-        known = links.get(name)
+        known = self._places.get(instance.place, {}).get(name)
         if known is not None and known.instance == instance and hello.hub == self.hub:
             away_s = known.away_s()
             known.resume(connection, hello, accept)
@@ -80,28 +87,42 @@ class Links:
                 away_s=round(away_s, 3),
                 requests=known.requests,
             )
+            self.changed(instance.cluster)
             return known
         if known is not None:
             # The relay has lost what it knew of it.
             known.end("the relay began anew")
         self._end_oldest(instance)
-        links = self._places.setdefault(instance.place, {})
-        link = links[name] = Link(
+        link = self._begun(instance, hello)
+        link.connect(connection, accept)
+        log.info("relay_connected", **link.fields())
+        self._succeed(link)
+        self.changed(instance.cluster)
+        return link
+
+    def _begun(self, instance: RelayInstance, hello: Hello) -> Link:
+        share = self.share(instance.cluster)
+        if not share.links.take(1):
+            raise TooManyLinks("the cluster has too many links")
+        link = Link(
             instance,
             hello,
             traffic=self.traffic(instance),
-            room=self._room,
+            room=share.requests,
             gone=self._remove,
             resume_within_s=self._resume_within_s,
         )
-        link.connect(connection, accept)
-        log.info("relay_connected", **link.fields())
+        self._places.setdefault(instance.place, {})[instance.instance, hello.link] = link
         return link
 
     def serves(self, place: Place) -> bool:
         """Tell whether an instance there takes requests right now."""
         links = self._places.get(place)
         return links is not None and any(link.state is LinkState.READY for link in links.values())
+
+    def posts(self, cluster: str) -> list[tuple[str, str]]:
+        """Return the framework and the model of each place of a cluster that takes requests."""
+        return [place[1:] for place in self._places if place[0] == cluster and self.serves(place)]
 
     def ready(self, place: Place) -> list[Link]:
         """Return the links of a place that take requests."""
@@ -150,6 +171,14 @@ class Links:
         for link in self:
             link.end("the hub stops")
 
+    def _succeed(self, link: Link) -> None:
+        """Wait no more for links of an earlier process of the same relay."""
+        links = self._places[link.instance.place].values()
+        own = [one for one in links if one.instance.instance == link.instance.instance]
+        for one in own:
+            if one.run and link.run and one.run != link.run:
+                one.succeed()
+
     def _end_oldest(self, instance: RelayInstance) -> None:
         """Make room for another link of an instance."""
         links = self._places.get(instance.place, {}).values()
@@ -162,5 +191,7 @@ class Links:
         place = link.instance.place
         links = self._places[place]
         links.pop((link.instance.instance, link.name))
+        self.share(link.instance.cluster).links.give_back(1)
         if not links:
             del self._places[place]
+        self.changed(link.instance.cluster)

@@ -109,6 +109,11 @@ class RelayListener:
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         try:
             admission = await self._admitted(request)
+            cluster = admission.instance.cluster
+            connections = self._links.share(cluster).connections
+            # Nothing is waited for here, so that no two take the same room.
+            if not connections.take(1):
+                raise _too_many(cluster)
         except Refused as refusal:
             log.warning(
                 "relay_refused",
@@ -117,6 +122,13 @@ class RelayListener:
                 cluster=refusal.cluster,
             )
             return web.Response(status=refusal.status)
+        try:
+            return await self._received(request, admission)
+        finally:
+            connections.give_back(1)
+
+    async def _received(self, request: web.Request, admission: Admission) -> web.StreamResponse:
+        """Live as long as the connection of a relay does that was let in."""
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             # The library refuses messages of this size, and not only larger ones.
@@ -154,6 +166,11 @@ class RelayListener:
 
 #: What a relay is told that may not stay.
 _POLICY = 1008
+
+
+def _too_many(cluster: str) -> Refused:
+    reason = "the cluster has too many connections"
+    return Refused(HTTPStatus.TOO_MANY_REQUESTS, reason, cluster=cluster)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

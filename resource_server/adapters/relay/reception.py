@@ -15,7 +15,7 @@ from compute_functions.contract.relay import Accept, Hello
 from resource_server.adapters.relay.connection import Connection
 from resource_server.adapters.relay.gatekeeper import Admission, Gatekeeper
 from resource_server.adapters.relay.link import Link
-from resource_server.adapters.relay.links import Links
+from resource_server.adapters.relay.links import Links, TooManyLinks
 
 log = structlog.get_logger()
 
@@ -24,6 +24,7 @@ HELLO_WITHIN_S = 10.0
 #: A relay that is told to go closes its side within so long (seconds).
 CLOSE_WITHIN_S = 2.0
 _LONGEST_NAME = 255
+_MOST_NAMES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,10 @@ class Reception:
             connection = self._connection(visit)
             link = self._attach(visit.admission, hello, connection)
         except ContractError as problem:
-            await self._turn_away(visit, str(problem))
+            await self._turn_away(visit, str(problem), code=aiohttp.WSCloseCode.PROTOCOL_ERROR)
+            return
+        except TooManyLinks as problem:
+            await self._turn_away(visit, str(problem), code=aiohttp.WSCloseCode.TRY_AGAIN_LATER)
             return
         writer = asyncio.create_task(connection.run(), name=f"relay {link.name[:40]}")
         # A link that only hears would take requests and never send them.
@@ -92,8 +96,12 @@ class Reception:
         hello = Hello.from_payload(frames[0].payload)
         if hello.instance != visit.admission.instance.instance:
             raise ContractError("HELLO names another instance than the credential")
-        if not 0 < len(hello.link) <= _LONGEST_NAME:
+        if not hello.link:
             raise ContractError("HELLO names no link")
+        names = (hello.link, hello.run, *hello.paths)
+        if len(names) > _MOST_NAMES or max(map(len, names)) > _LONGEST_NAME:
+            # The hub keeps them as long as the link.
+            raise ContractError("HELLO names too much")
         return hello
 
     def _connection(self, visit: Visit) -> Connection:
@@ -109,14 +117,16 @@ class Reception:
         link.renew_at = asyncio.get_running_loop().time() + session_s / 2
         return link
 
-    async def _turn_away(self, visit: Visit, reason: str) -> None:
+    async def _turn_away(self, visit: Visit, reason: str, *, code: int) -> None:
         instance = visit.admission.instance
         log.warning(
-            "relay_refused", reason=reason, cluster=instance.cluster, instance=instance.instance
+            "relay_refused",
+            reason=reason,
+            close_code=int(code),
+            cluster=instance.cluster,
+            instance=instance.instance,
         )
-        await visit.socket.close(
-            code=aiohttp.WSCloseCode.PROTOCOL_ERROR, message=reason.encode()[:100]
-        )
+        await visit.socket.close(code=code, message=reason.encode()[:100])
 
 
 async def _listen(socket: web.WebSocketResponse, link: Link, connection: Connection) -> str:

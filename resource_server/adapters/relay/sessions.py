@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from typing import Any
 
 import jwt
 
@@ -12,6 +13,8 @@ from resource_server.adapters.relay.instance import NotGood, RelayInstance, clai
 ALGORITHM = "HS256"
 ISSUER = "hotnode-hub"
 AUDIENCE = "hotnode-relay"
+#: Sessions of sites' agents, which relays must not have, nor agents those of relays.
+SITE_AUDIENCE = "hotnode-site"
 #: How long a session is good (seconds).
 LIFE_S = 3600.0
 
@@ -41,19 +44,23 @@ class Sessions:
         }
         return jwt.encode(claims, self._key(key), algorithm=ALGORITHM)
 
+    def issue_to_site(self, cluster: str, key: str) -> str:
+        """Return a session for the agent of the site whose public key is `key`."""
+        claims = {
+            "iss": ISSUER,
+            "aud": SITE_AUDIENCE,
+            "exp": time.time() + self.life_s,
+            "cluster": cluster,
+        }
+        return jwt.encode(claims, self._key(key), algorithm=ALGORITHM)
+
+    def read_of_site(self, token: str, *, key: str) -> str:
+        """Return the cluster whose agent's session it is, or raise `NotGood`."""
+        return claim(self._claims(token, key=key, audience=SITE_AUDIENCE), "cluster")
+
     def read(self, token: str, *, key: str) -> RelayInstance:
         """Return whose session it is, or raise `NotGood`."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._key(key),
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                options={"require": ["aud", "exp", "iss"]},
-            )
-        except jwt.InvalidTokenError as error:
-            raise NotGood(f"session: {error}") from error
+        claims = self._claims(token, key=key, audience=AUDIENCE)
         return RelayInstance(
             cluster=claim(claims, "cluster"),
             instance=claim(claims, "instance"),
@@ -61,6 +68,20 @@ class Sessions:
             framework=claim(claims, "framework"),
             model=claim(claims, "model"),
         )
+
+    def _claims(self, token: str, *, key: str, audience: str) -> dict[str, Any]:
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._key(key),
+                algorithms=[ALGORITHM],
+                audience=audience,
+                issuer=ISSUER,
+                options={"require": ["aud", "exp", "iss"]},
+            )
+        except jwt.InvalidTokenError as error:
+            raise NotGood(f"session: {error}") from error
+        return claims
 
     def _key(self, site_key: str) -> bytes:
         return hmac.digest(self._secret, f"relay sessions {site_key}".encode(), "sha256")

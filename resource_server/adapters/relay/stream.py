@@ -10,6 +10,7 @@ from compute_functions.contract.frames import MAX_DATA, WINDOW
 from compute_functions.contract.relay import AnswerEnd, AnswerHead, StreamState
 from resource_server.adapters import engine_heads
 from resource_server.adapters.relay import failures
+from resource_server.adapters.relay.shares import Room
 from resource_server.adapters.relay.upload import Upload
 from resource_server.adapters.site_failures import contract_broken, interrupted
 from resource_server.domain import errors
@@ -86,16 +87,26 @@ class RelayStream:
                 raise self._error
             await self._something(deadline)
 
-    async def whole(self, within_s: float, *, most: int) -> bytes:
-        """Return the whole body; raises `AnswerTooLarge` if it is larger than `most`."""
+    async def whole(self, within_s: float, *, most: int, room: Room) -> bytes:
+        """Return the whole body; raises `AnswerTooLarge` if it is larger than `most`.
+
+        What has come takes `room` meanwhile; raises `BackendUnavailable` if there is none.
+        """
         deadline = self._began_at + within_s
-        while self._end is None:
-            if self._error is not None:
-                raise self._error
-            if self._received > most:
-                raise failures.too_large()
-            self._grant(self._received)
-            await self._something(deadline)
+        held = 0
+        try:
+            while self._end is None:
+                if self._error is not None:
+                    raise self._error
+                if self._received > most:
+                    raise failures.too_large()
+                if not room.take(self._received - held):
+                    raise failures.no_room(self._cluster)
+                held = self._received
+                self._grant(held)
+                await self._something(deadline)
+        finally:
+            room.give_back(held)
         if self._received > most:
             raise failures.too_large()
         return b"".join(self._pieces)

@@ -39,21 +39,3 @@ class PlaceHealth:
     links: dict[LinkState, int]
     requests: int
     traffic: Traffic
-
-
-class Room:
-    """How much memory the bodies of requests under way may take in this process (bytes)."""
-
-    def __init__(self, most: int) -> None:
-        self._free = most
-
-    def take(self, size: int) -> bool:
-        """Take room for a body, if there is any."""
-        if size > self._free:
-            return False
-        self._free -= size
-        return True
-
-    def give_back(self, size: int) -> None:
-        """Let others have it."""
-        self._free += size

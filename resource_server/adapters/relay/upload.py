@@ -15,10 +15,21 @@ from compute_functions.contract.frames import (
 class Upload:
     """What is still to be sent of one request. `left` tells whether any of it may have left.
 
-    `credit` is how much of the answer may come, `size` how long the body is (bytes).
+    `all_left` tells whether all of it may have, without which no relay asks its engine. `credit` is
+    how much of the answer may come, `size` how long the body is (bytes).
     """
 
-    __slots__ = ("_announced", "_at", "_body", "_number", "_request", "credit", "left", "size")
+    __slots__ = (
+        "_announced",
+        "_at",
+        "_body",
+        "_number",
+        "_request",
+        "all_left",
+        "credit",
+        "left",
+        "size",
+    )
 
     def __init__(self, number: int, request: bytes, body: bytes, *, credit: int) -> None:
         self._number = number
@@ -28,6 +39,7 @@ class Upload:
         self._announced = False
         self.credit = credit
         self.left = False
+        self.all_left = False
         self.size = len(body)
 
     @property
@@ -43,8 +55,11 @@ class Upload:
             if len(frame) > room:
                 return b""
             self._announced = self.left = True
-            return frame + self._data(room - len(frame))
-        return self._data(room)
+            frame += self._data(room - len(frame))
+        else:
+            frame = self._data(room)
+        self.all_left = self.all_left or not self.pending
+        return frame
 
     def _data(self, room: int) -> bytes:
         size = min(len(self._body) - self._at, MAX_DATA, room - HEADER_BYTES)

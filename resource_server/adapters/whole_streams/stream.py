@@ -14,7 +14,10 @@ from resource_server.adapters.whole_streams.completions import completion_events
 from resource_server.adapters.whole_streams.events import EVENTS, Json
 from resource_server.adapters.whole_streams.messages import message_events
 from resource_server.adapters.whole_streams.responses import response_events
-from resource_server.adapters.whole_streams.transcriptions import transcription_events
+from resource_server.adapters.whole_streams.transcriptions import (
+    speech_answer,
+    transcription_events,
+)
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, StreamHead
 
 #: Tells the caller that nothing came before all was there.
@@ -31,7 +34,11 @@ _BY_PATH: Final[Mapping[str, _Events]] = {
     "/v1/audio/transcriptions": transcription_events,
     "/v1/audio/translations": transcription_events,
 }
-_SOUND = "/v1/audio/"
+#: What is done to sound on these routes, as chunks call it.
+_SPEECH: Final[Mapping[str, str]] = {
+    "/v1/audio/transcriptions": "transcription",
+    "/v1/audio/translations": "translation",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +82,14 @@ def _events(answer: InferenceAnswer, request: InferenceRequest) -> bytes | None:
     said = _said(answer, request)
     if events is None or said is None:
         return None
+    if task := _SPEECH.get(request.path):
+        said = speech_answer(said, request_id=request.request_id, model=request.model, task=task)
     return b"".join(events(said, usage=wants_usage(request)))
 
 
 def _said(answer: InferenceAnswer, request: InferenceRequest) -> Json | None:
     """Return the answer as an object; a transcription may also be plain text."""
-    if answer.content_type.startswith("text/") and request.path.startswith(_SOUND):
+    if answer.content_type.startswith("text/") and request.path in _SPEECH:
         return {"text": answer.body.decode("utf-8", "replace")}
     if not answer.content_type.startswith(_JSON):
         return None

@@ -15,8 +15,6 @@ from resource_server.services.stream_options import UsageView
 #: What is looked for first, which is cheap; few other events have it in them.
 _MAY_BE_DONE = b"[DONE]"
 _MAY_BE_ERROR = b'"error"'
-#: Data in several lines, which nobody is known to send, is left as it is: cut, it might break.
-_SECOND_LINE = b"\ndata:"
 _DONE = re.compile(rb"^data:[ ]*\[DONE\]", re.MULTILINE)
 _ERROR = re.compile(rb'^data:\s*\{\s*"error"\s*:\s*[{"]', re.MULTILINE)
 
@@ -36,10 +34,10 @@ class ChunkReader:
         self._with_content = 0
 
     def take(self, events: Iterable[bytes]) -> bytes:
-        """Return what the caller gets of these; behind an error, nothing."""
+        """Return what the caller gets of these; behind the end or an error, nothing."""
         shown = []
         for event in events:
-            if self.error is not None:
+            if self.complete or self.error is not None:
                 break
             member = chunk_usage.usage_member(event)
             if member is not None:
@@ -74,8 +72,10 @@ class ChunkReader:
         """Note a chunk's usage, and return the chunk as the caller sees it."""
         self._last = chunk
         view = self._view
-        if (view.final and view.continuous) or _SECOND_LINE in chunk:
+        if view.final and view.continuous:
             return chunk
         if chunk_usage.has_no_choices(chunk):
             return chunk if view.final else b""
-        return chunk if view.continuous else chunk_usage.without(chunk, member)
+        if view.continuous:
+            return chunk
+        return chunk_usage.without(chunk_usage.in_one_line(chunk), member)

@@ -57,10 +57,10 @@ class NamedEventReader:
         self._with_content = 0
 
     def take(self, events: Iterable[bytes]) -> bytes:
-        """Return the events; behind an error, nothing."""
+        """Return the events; behind the end or an error, nothing."""
         shown = []
         for event in events:
-            if self.error is not None:
+            if self.complete or self.error is not None:
                 break
             if not is_comment(event):
                 self._look_at(event)

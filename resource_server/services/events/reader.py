@@ -26,7 +26,7 @@ class EventReader(Protocol):
     error: bytes | None
 
     def take(self, events: Iterable[bytes]) -> bytes:
-        """Return of these events what the caller gets."""
+        """Return of these events what the caller gets: up to the end, however they were cut."""
 
     def usage(self) -> Usage | None:
         """Return what the engine has said so far about the answer's cost."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 from resource_server.domain import errors
 from resource_server.domain.event_stream import EventSplitter
@@ -13,19 +14,26 @@ from resource_server.services.events.reader import EventReader
 #: So much of an engine's comments before its first event is kept (bytes); what is more, clients
 #: would pass over anyway.
 MOST_COMMENTS = 64 * 1024
+#: Behind its last event an engine may take so long to end its answer (seconds): it writes both at
+#: once, so that this is the way to it and time to spare. Its connection can then be used again.
+END_WITHIN_S = 0.5
 
 
 class EventsUnderWay:
     """Whole events, in order, as the caller gets them: `first`, then `parts`; each call more.
 
     They end when the engine said that the answer is whole, or that it failed, which `reader` knows.
-    If the answer breaks off before, they raise an `UpstreamError`.
+    If the answer breaks off before, they raise an `UpstreamError`. An engine that has said that it
+    is whole is given `end_within_s` by `aclose` to end it too.
     """
 
-    def __init__(self, answer: AnswerStream, reader: EventReader) -> None:
+    def __init__(
+        self, answer: AnswerStream, reader: EventReader, *, end_within_s: float = END_WITHIN_S
+    ) -> None:
         self.reader = reader
         self.parts = self._read()
-        self._answer = answer
+        self._source = aiter(answer)
+        self._end_within_s = end_within_s
         self._first: asyncio.Task[bytes] | None = None
 
     async def begin(self, *, within_s: float) -> bool:
@@ -49,6 +57,8 @@ class EventsUnderWay:
             await asyncio.wait({self._first})
             _look_at(self._first)
         await self.parts.aclose()
+        if self.reader.complete and self.reader.error is None:
+            await self._see_off()
 
     async def _take_first(self) -> bytes:
         # Comments alone are no events: they wait for the first one.
@@ -60,19 +70,23 @@ class EventsUnderWay:
                 comments += part
         return comments
 
+    async def _see_off(self) -> None:
+        """Read on to the end of a whole answer, which nobody waits for any more."""
+        # What breaks behind the engine's own end harms nobody.
+        with suppress(TimeoutError, errors.UpstreamError):
+            async with asyncio.timeout(self._end_within_s):
+                async for _ in self._source:
+                    pass
+
     async def _read(self) -> AsyncGenerator[bytes, None]:
         splitter, reader = EventSplitter(), self.reader
-        try:
-            async for part in self._answer:
-                events = splitter.feed(part)
-                if events and (shown := reader.take(events)):
-                    yield shown
-                if reader.error is not None:
-                    return
-        except errors.UpstreamError:
-            # What breaks behind the engine's own end harms nobody.
-            if not reader.complete:
-                raise
+        async for part in self._source:
+            events = splitter.feed(part)
+            if events and (shown := reader.take(events)):
+                yield shown
+            if reader.complete or reader.error is not None:
+                # An engine that keeps its connection open keeps nobody waiting.
+                return
         if shown := self._unended(splitter.rest):
             yield shown
         if not reader.complete:

@@ -160,17 +160,15 @@ def picture(offer: Offer) -> object:
 
 
 def transcription(offer: Offer) -> object:
-    """Write speech down: vLLM's events are chunks of choices, OpenAI's are deltas."""
+    """Write speech down: vLLM's events are chunks of choices, whichever way they come."""
     text = ""
     with client(offer) as opened, open(offer["sound"], "rb") as file:  # noqa: PTH123 - as users do
         for event in opened.audio.transcriptions.create(
             model=offer["models"]["speech"], file=file, temperature=0, stream=True
         ):
             said = event.to_dict()
-            if choices := said.get("choices"):
-                text += choices[0]["delta"].get("content") or ""
-            elif said["type"] == "transcript.text.delta":
-                text += said["delta"]
+            for choice in said["choices"]:
+                text += choice["delta"].get("content") or ""
     return text
 
 

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from resource_server.adapters.direct import DirectBackend
+from resource_server.adapters.direct import DirectBackend, DirectClients
 
 
 @pytest_asyncio.fixture
 async def backend() -> AsyncIterator[DirectBackend]:
-    async with DirectBackend() as backend:
-        yield backend
+    async with DirectClients() as clients:
+        yield DirectBackend(clients)

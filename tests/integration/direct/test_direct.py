@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
+from yarl import URL
 
-from resource_server.adapters.direct import DirectBackend, unusable
-from resource_server.adapters.direct.clients import DirectClients
+from resource_server.adapters.direct import DirectBackend, DirectClients, unusable
+from resource_server.adapters.direct.proxies import proxy_for
 from resource_server.adapters.hub.messages import Call, encode, read_call
 from resource_server.domain import errors
 from resource_server.domain.catalog import DirectTarget
-from resource_server.domain.inference import InferenceAnswer
+from resource_server.domain.inference import InferenceAnswer, Stopped
 from tests.support.certificates import make_authority
 from tests.support.connect_proxy import connect_proxy
 from tests.support.direct_engines import asking, cluster_at, engine_at
@@ -103,7 +104,7 @@ async def test_a_caller_who_leaves_hangs_up_the_engine(backend):
         await stream.aclose()
         await stream.aclose()
         await asyncio.wait_for(engine.served["r-1"].hung_up.wait(), 5)
-        late: list[InferenceAnswer | None] = []
+        late: list[InferenceAnswer | Stopped | None] = []
         for way in (
             backend.infer(cluster_at(url), asking(hang=True), late=late.append),
             backend.stream(cluster_at(url), asking(hang=True)),
@@ -115,7 +116,7 @@ async def test_a_caller_who_leaves_hangs_up_the_engine(backend):
             with pytest.raises(asyncio.CancelledError):
                 await waiting
             await asyncio.wait_for(engine.served["r-1"].hung_up.wait(), 5)
-        assert late == [None]
+        assert late == [Stopped.CANCELLED]
 
 
 async def test_an_engine_that_breaks_off_is_an_error_after_what_came(backend):
@@ -175,8 +176,9 @@ async def test_the_time_is_for_all_of_a_whole_answer(backend):
 async def test_an_answer_that_is_too_large_is_refused():
     async with (
         engine_at(EngineThatSaysTooMuch(100_000, compressible=True)) as url,
-        DirectBackend(most_answer=50_000) as backend,
+        DirectClients() as clients,
     ):
+        backend = DirectBackend(clients, most_answer=50_000)
         with pytest.raises(errors.AnswerTooLarge):
             await backend.infer(cluster_at(url), asking())
 
@@ -233,8 +235,9 @@ async def test_a_new_key_is_used_without_a_restart(tmp_path):
     key.write_text("old")
     async with (
         engine_at(EngineThatEchoes()) as url,
-        DirectBackend(clients=DirectClients(look_every_s=0.0)) as backend,
+        DirectClients(look_every_s=0.0) as clients,
     ):
+        backend = DirectBackend(clients)
         cluster = cluster_at(url, api_key_file=str(key))
         used = [await _key_used(backend, cluster)]
         key.write_text("new-key")
@@ -257,8 +260,9 @@ async def test_a_stream_outlives_the_key_it_began_with(tmp_path):
     engine = PacedEngine()
     async with (
         engine_at(engine) as url,
-        DirectBackend(clients=DirectClients(look_every_s=0.0)) as backend,
+        DirectClients(look_every_s=0.0) as clients,
     ):
+        backend = DirectBackend(clients)
         cluster = cluster_at(url, api_key_file=str(key))
         stream = await backend.stream(cluster, asking(tokens=3, pause_at=2))
         key.write_text("another")
@@ -270,6 +274,44 @@ async def test_a_stream_outlives_the_key_it_began_with(tmp_path):
         await stream.aclose()
     assert b"[DONE]" in b"".join(came)
     assert said is not None
+
+
+async def test_a_client_that_nobody_needs_any_more_is_closed(tmp_path):
+    """Its target may have left the catalog. One that is in use is not closed, however long."""
+    engine = PacedEngine()
+    async with engine_at(engine) as url, DirectClients(unused_s=0.05) as clients:
+        backend = DirectBackend(clients)
+        stream = await backend.stream(cluster_at(url), asking(tokens=3, pause_at=2))
+        key = tmp_path / "key"
+        key.write_text("key")
+        await backend.infer(cluster_at(url, api_key_file=str(key)), asking(plain=1))
+        await eventually(lambda: len(clients) == 1)
+        engine.go.set()
+        came: list[bytes] = []
+        await _gather(stream, came)
+        assert b"[DONE]" in b"".join(came)
+        await stream.aclose()
+        await eventually(lambda: len(clients) == 0)
+        assert (await backend.infer(cluster_at(url), asking(plain=1))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("bypassed", "asked"),
+    [
+        ("engine.example.org:8080", 0),
+        ("engine.example.org", 0),
+        (".example.org:8080", 0),
+        ("engine.example.org:80", 1),
+        ("other.example.org:8080", 1),
+    ],
+)
+async def test_no_proxy_may_name_a_port(monkeypatch, bypassed, asked):
+    monkeypatch.setenv("http_proxy", "http://proxy.example.org:3128")
+    monkeypatch.setenv("no_proxy", bypassed)
+    found = proxy_for(URL("http://engine.example.org:8080"))
+    assert found == (URL("http://proxy.example.org:3128") if asked else None)
+    monkeypatch.setenv("no_proxy", "engine.example.org:80")
+    assert proxy_for(URL("http://engine.example.org")) is None
 
 
 async def test_the_proxy_of_the_environment_is_used(backend, monkeypatch):

@@ -29,8 +29,9 @@ def request(size: int) -> InferenceRequest:
 
 async def test_requests_that_run_count_until_they_end(service: ComputeDouble) -> None:
     cluster = service.cluster()
+    # One cluster has half of it.
     async with GlobusComputeBackend(
-        service.clients, addresses=service.addresses, bodies_bytes=LIMIT
+        service.clients, addresses=service.addresses, bodies_bytes=2 * LIMIT
     ) as backend:
         running = asyncio.create_task(backend.infer(cluster, request(LIMIT - 10)))
         await service.accepted(1)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
 from compute_functions.contract import (
+    AgentReport,
     EngineAnswer,
     FailureCode,
     Instance,
     InstanceState,
     SiteFailure,
     SiteStatus,
+    Wishes,
 )
 from resource_server.adapters.globus_compute import GlobusComputeBackend, GlobusComputeSites
 from resource_server.domain import errors
-from resource_server.domain.lifecycle import Observation
+from resource_server.domain.catalog import Catalog, Cluster, Deployment
+from resource_server.domain.lifecycle import Observation, Reach
+from resource_server.domain.upkeep import Upkeep
+from resource_server.services.site_board import SiteBoard
+from tests.support.catalogs import model
 from tests.support.compute_double import STATUS_FUNCTION, ComputeDouble
 
 STATUS = SiteStatus(
@@ -133,3 +140,78 @@ async def test_a_client_without_a_file_is_the_operators_business(
     with pytest.raises(errors.BackendUnavailable, match="operators"):
         await GlobusComputeSites(backend).observe(service.cluster(client="unknown"))
     assert backend.probe() == ()
+
+
+ENSURE_FUNCTION = "f0000000-0000-4000-8000-000000000003"
+AGENT = AgentReport(host="login1", pid=7, fence=2, started_at=0.0, version="1")
+
+
+class TestSitesThatKeepModels:
+    @pytest.fixture
+    def board(self, service: ComputeDouble) -> SiteBoard:
+        place = Deployment(
+            cluster="polaris", framework="vllm", upkeep=Upkeep(gpus=1, walltime_s=60)
+        )
+        catalog = Catalog([service.cluster()], [replace(model("m"), deployments=(place,))])
+        board = SiteBoard("hub")
+        board.take_catalog(catalog)
+        return board
+
+    def cluster(self, service: ComputeDouble) -> Cluster:
+        functions = {"site_status": STATUS_FUNCTION, "ensure_site_agent": ENSURE_FUNCTION}
+        return service.cluster(functions=functions)
+
+    async def test_they_are_told_what_is_wanted_and_start_their_agent(
+        self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard
+    ) -> None:
+        sites = GlobusComputeSites(backend, board=board)
+        with board.waiting(("polaris", "vllm", "m")):
+            asking = asyncio.create_task(sites.exchange(self.cluster(service)))
+            ((task_id, argument),) = (await service.accepted(1)).items()
+            await service.finish(task_id, replace(STATUS, agent=AGENT).to_wire())
+            seen = await asking
+        assert list(service.submissions[0]["tasks"]) == [ENSURE_FUNCTION]
+        wishes = Wishes.from_wire(argument)
+        assert wishes.desired is not None
+        assert [one.model for one in wishes.desired.models] == ["m"]
+        assert wishes.demand is not None
+        assert (wishes.demand.hub, wishes.demand.models[0].waiting) == ("hub", 1)
+        view = board.view("polaris")
+        assert view.observation is seen
+        assert view.reach is Reach.BY_TASK
+        assert board.serves(("polaris", "vllm", "m")) is True
+
+    async def test_one_without_the_function_is_only_looked_at_and_starts_nothing(
+        self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard
+    ) -> None:
+        sites = GlobusComputeSites(backend, board=board)
+        await observed(service, sites, STATUS.to_wire())
+        assert list(service.submissions[0]["tasks"]) == [STATUS_FUNCTION]
+        assert board.view("polaris").reach is Reach.AWAY
+        assert board.view("polaris").observation is not None
+
+    async def test_one_that_fails_is_away(
+        self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard
+    ) -> None:
+        sites = GlobusComputeSites(backend, board=board, timeout_s=0.2)
+        with pytest.raises(errors.BackendTimeout):
+            await sites.exchange(self.cluster(service))
+        assert board.view("polaris").reach is Reach.AWAY
+
+    async def test_wishes_that_come_while_a_question_is_away_follow_it(
+        self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard
+    ) -> None:
+        sites = GlobusComputeSites(backend, board=board)
+        cluster = self.cluster(service)
+        looking = asyncio.create_task(sites.observe(cluster))
+        (first,) = await service.accepted(1)
+        with board.waiting(("polaris", "vllm", "m")):
+            telling = asyncio.create_task(sites.exchange(cluster))
+            await service.finish(first, replace(STATUS, agent=AGENT).to_wire())
+            found = await service.accepted(2)
+            (second,) = found.keys() - {first}
+            demand = Wishes.from_wire(found[second]).demand
+            assert demand is not None
+            assert demand.models[0].waiting == 1
+            await service.finish(second, replace(STATUS, agent=AGENT).to_wire())
+            await asyncio.gather(looking, telling)

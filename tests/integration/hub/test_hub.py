@@ -16,7 +16,13 @@ from compute_functions.contract import Instance, InstanceState
 from resource_server.adapters.hub import HubBackend, HubConnection, HubServer, HubSites, messages
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
+from resource_server.domain.inference import (
+    Hops,
+    InferenceAnswer,
+    InferenceRequest,
+    Late,
+    Stopped,
+)
 from resource_server.domain.lifecycle import Observation
 from resource_server.ports import InferenceBackend
 from tests.support.catalogs import cluster
@@ -76,10 +82,10 @@ class BackendThatHolds:
             raise
         raise AssertionError
 
-    def finish(self) -> None:
-        """Answer a request whose caller has left."""
+    def finish(self, came: InferenceAnswer | Stopped | None = None) -> None:
+        """Answer a request whose caller has left, or say that its engine was stopped."""
         assert self._late is not None
-        self._late(answer())
+        self._late(came or answer())
 
 
 class BackendWithABug:
@@ -292,14 +298,14 @@ class Ledger:
     """Notes what comes of requests whose callers have left."""
 
     def __init__(self) -> None:
-        self.entries: list[InferenceAnswer | None] = []
+        self.entries: list[InferenceAnswer | Stopped | None] = []
         self._grown = asyncio.Event()
 
-    def __call__(self, answer: InferenceAnswer | None) -> None:
+    def __call__(self, answer: InferenceAnswer | Stopped | None) -> None:
         self.entries.append(answer)
         self._grown.set()
 
-    async def first(self) -> InferenceAnswer | None:
+    async def first(self) -> InferenceAnswer | Stopped | None:
         await asyncio.wait_for(self._grown.wait(), 20)
         return self.entries[0]
 
@@ -332,6 +338,15 @@ async def test_what_was_sent_is_accounted_for_when_it_comes(
         backend.finish()
         assert await ledger.first() == answer()
     assert len(ledger.entries) == 1
+
+
+async def test_an_engine_that_was_stopped_is_told_of(address: Path, gateway: HubBackend) -> None:
+    backend, ledger = BackendThatHolds(sent=True), Ledger()
+    async with hub(backend, address):
+        await desert(gateway, backend, ledger)
+        await asyncio.wait_for(backend.deserted.wait(), 20)
+        backend.finish(Stopped.CANCELLED)
+        assert await ledger.first() is Stopped.CANCELLED
 
 
 async def test_of_a_request_that_the_hub_took_along_nobody_knows(

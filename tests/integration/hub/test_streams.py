@@ -116,6 +116,16 @@ async def test_who_hangs_up_stops_the_engine(address: Path, gateway: HubBackend)
         await asyncio.wait_for(backend.streams[0].closed.wait(), 10)
 
 
+async def test_that_streams_come_whole_is_known_behind_the_hub(
+    address: Path, gateway: HubBackend
+) -> None:
+    backend = BackendThatStreams()
+    backend.error = errors.StreamComesWhole()
+    async with hub(backend, address):
+        with pytest.raises(errors.StreamComesWhole):
+            await gateway.stream(CLUSTER, ASKED)
+
+
 async def test_who_leaves_before_the_head_takes_the_request_along(
     address: Path, gateway: HubBackend
 ) -> None:

@@ -22,6 +22,8 @@ from compute_functions.instances import observed
 from compute_functions.pushed_call import PushedCall
 from compute_functions.pushing import push_answer
 from compute_functions.relay.enrolment import Enrolment
+from resource_server.adapters.pushed_streams import PushedStreams
+from resource_server.adapters.pushed_streams.traffic import Outcome
 from resource_server.domain import errors
 from tests.support.certificates import make_authority
 from tests.support.connect_proxy import connect_proxy
@@ -444,3 +446,62 @@ async def test_a_hub_that_cannot_show_who_it_is_gets_nothing(site, tmp_path):
         assert (await site.ask(push)).code is FailureCode.HUB_UNREACHABLE
         await stream.aclose()
     assert site.engine.served == {}
+
+
+async def test_a_cluster_has_so_many_streams_and_others_have_theirs():
+    hub = PushedStreams("http://127.0.0.1:9", most=3, most_of_cluster=2)
+    streams = [hub.expect("one", silence_s=20.0)[0] for _ in range(2)]
+    with pytest.raises(errors.BackendUnavailable, match="'one'") as caught:
+        hub.expect("one", silence_s=20.0)
+    assert caught.value.retry_after_s is not None
+    streams += [hub.expect("two", silence_s=20.0)[0]]
+    with pytest.raises(errors.BackendUnavailable, match="'two'"):
+        hub.expect("two", silence_s=20.0)
+    for stream in streams:
+        await stream.aclose()
+    assert [traffic.open for traffic in hub.traffic().values()] == [0, 0]
+
+
+def counted(site: Any) -> tuple[int, dict[Outcome, int]]:
+    """Return how many streams are open, and how many have ended how."""
+    traffic = site.hub.traffic()["cluster"]
+    return traffic.open, dict(traffic.ended)
+
+
+async def test_a_whole_stream_is_counted_once_with_its_bytes(site):
+    stream, task = site.begin(tokens=2)
+    assert counted(site) == (1, {})
+    size = len(await whole(stream))
+    await task
+    await stream.aclose()
+    await stream.aclose()
+    assert counted(site) == (0, {Outcome.WHOLE: 1})
+    assert site.hub.traffic()["cluster"].received == size
+
+
+async def test_a_stream_that_its_site_ends_has_failed(site):
+    stream, task = site.begin(tokens=3, break_at=2)
+    with pytest.raises(errors.BackendInterrupted):
+        await whole(stream)
+    await task
+    await stream.aclose()
+    assert counted(site) == (0, {Outcome.FAILED: 1})
+
+
+async def test_a_stream_without_an_end_was_cut(site):
+    stream, push = site.hub.expect("cluster", silence_s=20.0)
+    head = AnswerHead(status=200).to_payload()
+    async with aiohttp.ClientSession() as session:
+        assert await _post(session, push, encoded(Frame(FrameKind.HEAD, STREAM, 0, head))) == 410
+    await stream.aclose()
+    assert counted(site) == (0, {Outcome.CUT: 1})
+
+
+async def test_a_stream_whose_caller_leaves_was_left_or_not_opened(site):
+    stream, _ = site.begin(tokens=3, pause_at=2)
+    await anext(stream)
+    await stream.aclose()
+    assert counted(site) == (0, {Outcome.LEFT: 1})
+    stream, _ = site.hub.expect("cluster", silence_s=20.0)
+    await stream.aclose()
+    assert counted(site) == (0, {Outcome.LEFT: 1, Outcome.NOT_OPENED: 1})

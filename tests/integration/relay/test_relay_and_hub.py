@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from resource_server.adapters.relay.shares import Room
 from resource_server.domain import errors
 from resource_server.domain.inference import InferenceRequest
 from resource_server.ports import AnswerStream
@@ -198,3 +200,25 @@ async def test_sessions_are_renewed_and_used(opened: Any, tmp_path: Path) -> Non
             await asyncio.sleep(0.05)
             await between.ready()
         assert (await read(between, tokens=3)).endswith(b"[DONE]\n\n")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"), [("links", {"close_code": 1013}), ("connections", {"status": 429})]
+)
+async def test_a_relay_for_which_there_is_no_room_comes_again(
+    between: Any, what: str, line: dict[str, int]
+) -> None:
+    cluster = between.cluster.name
+    room: Room = getattr(between.hub.links.share(cluster), what)
+    taken = 0
+    while room.take(1):
+        taken += 1
+    # What the relay's first link gives back is owed.
+    room.give_back(-1)
+    with capture_logs() as log:
+        for link in list(between.hub.links):
+            link.end("the test wants it")
+        wanted = ({"event": "relay_refused", "cluster": cluster} | line).items()
+        await eventually(lambda: sum(one.items() >= wanted for one in log) > 1)
+        room.give_back(taken + 1)
+        await between.ready()

@@ -13,6 +13,7 @@ from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.config import SettingInvalid, Settings
 from resource_server.container.catalog import follow_catalog
 from resource_server.container.relays import open_relays
+from resource_server.services.site_board import SiteBoard
 from resource_server.store.catalog import replace_yaml_rows
 from resource_server.store.database import in_database
 from resource_server.store.lease import LeaseTable
@@ -60,7 +61,9 @@ async def test_a_site_that_is_added_may_dial_in(tmp_path: Path) -> None:
     site, port = RelaySite.enrolled(), free_port()
     async with (
         follow_catalog(settings(tmp_path, port)) as catalog,
-        open_relays(settings(tmp_path, port), catalog, Instrumentation()) as backend,
+        open_relays(
+            settings(tmp_path, port), catalog, Instrumentation(), board=SiteBoard("hub")
+        ) as backend,
         Dialler.to(port) as dialler,
     ):
 
@@ -90,5 +93,5 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         given = settings(tmp_path, port)
         async with follow_catalog(given) as catalog:
             with pytest.raises(SettingInvalid, match=str(port)):
-                async with open_relays(given, catalog, Instrumentation()):
+                async with open_relays(given, catalog, Instrumentation(), board=SiteBoard("hub")):
                     pass

@@ -75,6 +75,25 @@ async def test_a_refusal_has_openai_s_envelope_and_reaches_no_engine(
     assert service.backend.asked == []
 
 
+@pytest.mark.parametrize("body", [BODY, None], ids=["a body", "none"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+async def test_another_method_than_the_route_s_reaches_no_engine(service, method, body):
+    headers = service.headers("alice")
+    async with service.client.request(method, CHAT, data=body, headers=headers) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert (await response.json())["error"]["code"] == "method_not_allowed"
+    assert service.backend.asked == []
+
+
+@pytest.mark.parametrize("body", [BODY, None], ids=["a body", "none"])
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer x"}, {"x-api-key": "x"}], ids=str)
+async def test_nobody_reaches_an_engine_without_a_good_token(service, header, body):
+    async with service.client.post(CHAT, data=body, headers=header) as response:
+        assert (response.status, response.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (await response.json())["error"]["type"] == "authentication_error"
+    assert service.backend.asked == []
+
+
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [

@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.support.eventually import eventually, eventually_so
 from tests.support.faults import DONE, Plant
+from tests.support.process_table import open_files
 from tests.support.slow_reader import SlowReader
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
-
-
-def descriptors(pid: int) -> int:
-    """Return how many files a process has open."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 async def leave_at_random(whole: Plant, chance: random.Random, tag: str) -> None:
@@ -35,7 +30,7 @@ async def test_two_hundred_clients_who_leave_stop_the_engine_and_leave_nothing(
     chance = random.Random(7)  # noqa: S311 - the same moments each time, as far as that goes
     await whole.ended(whole.begin(tokens=3))
     gateway = whole.gateway.process.pid
-    before = descriptors(gateway)
+    before = open_files(gateway)
     tags = [f"leaver-{n}" for n in range(200)]
     await asyncio.gather(*(leave_at_random(whole, chance, tag) for tag in tags))
 
@@ -56,7 +51,7 @@ async def test_two_hundred_clients_who_leave_stop_the_engine_and_leave_nothing(
 
     await eventually_so(nothing_open, every_s=0.05)
     # One more than before may be the connection that asks for the metrics.
-    await eventually(lambda: descriptors(gateway) <= before + 2)
+    await eventually(lambda: open_files(gateway) <= before + 2)
     assert await whole.ended(whole.begin(tokens=3)) == "whole"
 
 

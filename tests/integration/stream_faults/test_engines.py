@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ import pytest
 from lab.processes import Child, Command, running
 from lab.stand_in import clean_environment
 from tests.support import paced_engine
+from tests.support.engine_process import engine_on_socket
 from tests.support.faults import COMMENT, MODEL, ROUTE, Plant
 from tests.support.launches import write_engine, write_model
 from tests.support.relay_site import FRAMEWORK, PATH
@@ -30,6 +32,14 @@ async def test_an_engine_that_breaks_off_before_the_first_event_is_a_status(whol
     assert await whole.ended(reading) == "refused"
     assert (reading.status, reading.error["code"]) == (503, "backend_interrupted")
     assert len(whole.served(reading.tag)) == 1
+
+
+async def test_an_engine_that_keeps_its_answer_open_keeps_nobody_waiting(whole: Plant) -> None:
+    reading = whole.begin(tokens=9, keeps_open=True)
+    # The gateway would wait nine minutes for what an engine does not say.
+    assert await whole.ended(reading) == "whole"
+    async with asyncio.timeout(20):
+        await whole.served(reading.tag)[0].hung_up.wait()
 
 
 async def test_an_engine_s_own_error_before_the_first_event_is_its_status(whole: Plant) -> None:
@@ -87,29 +97,11 @@ async def test_events_of_two_megabytes_pass_whole(whole: Plant) -> None:
     assert await whole.ended(small) == "whole"
 
 
-@asynccontextmanager
-async def engine_process(folder: Path) -> AsyncIterator[tuple[Child, Path]]:
-    """Run an engine that can be killed; yields it and its socket. It records into the folder."""
-    socket = folder / "engine.sock"
-    command = Command(
-        name="the engine",
-        arguments=[
-            *(sys.executable, paced_engine.__file__),
-            *("--socket", str(socket), "--record", str(folder)),
-        ],
-        log=folder / "engine.log",
-        environment=clean_environment(),
-    )
-    async with running(command) as child:
-        await child.until(socket.exists, within_s=30)
-        yield child, socket
-
-
 async def test_an_engine_that_is_killed_ends_its_streams_honestly(
     shared: Plant, tmp_path: Path
 ) -> None:
     async with (
-        engine_process(tmp_path) as (engine, socket),
+        engine_on_socket(tmp_path) as (engine, socket),
         replace(shared.relay, socket=socket).running(),
     ):
         await shared.linked()

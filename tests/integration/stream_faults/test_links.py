@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -60,14 +62,27 @@ async def test_a_relay_that_is_killed_ends_its_streams_honestly(shared: Plant) -
             await asyncio.gather(
                 *(shared.served(reading.tag)[0].hung_up.wait() for reading in readings)
             )
-    # The next one of the instance is another relay: what the first had is lost.
+    await shared.linked(0)
+    assert not any(reading.task is None or reading.task.done() for reading in readings)
+    # The next one of the instance is another process: what the first had is lost, and said so.
+    gone = told(shared, "relay_gone")
     async with shared.relay.running():
         await shared.linked()
-        again = shared.begin(tokens=3)
-        assert await shared.ended(again) == "whole"
         ends = Counter([await shared.ended(reading, seconds=60) for reading in readings])
         assert ends == {"error": 20}
         assert {reading.error["code"] for reading in readings} == {"backend_interrupted"}
+        [line] = told(shared, "relay_gone")[len(gone) :]
+        # Not for the time that a cut link is waited for.
+        assert line["reason"] == "another process of its relay has linked"
+        again = shared.begin(tokens=3)
+        assert await shared.ended(again) == "whole"
+
+
+def told(plant: Plant, event: str) -> list[dict[str, Any]]:
+    """Return the lines of the gateway's log about an event."""
+    text = plant.gateway.process.command.log.read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
 
 
 async def test_a_relay_that_is_stopped_ends_its_streams_at_once(shared: Plant) -> None:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resource_server.adapters.hub import HubBackend, HubConnection, HubServer
+from resource_server.ports import InferenceBackend
+from tests.support.eventually import eventually
 from tests.support.gateway import SiteThatReports
 from tests.support.streaming_gateway import Streaming, streaming_gateway
 from tests.support.streams import DONE, BackendThatStreams, Chat
+from tests.support.whole_places import PlaceWithoutEgress
 
 ASKED = {"include_usage": True, "continuous_usage_stats": True}
 CHUNKS = Chat(options=ASKED).events()
@@ -28,7 +31,7 @@ class Apart:
 
 
 @asynccontextmanager
-async def apart(backend: BackendThatStreams) -> AsyncIterator[Apart]:
+async def apart(backend: InferenceBackend) -> AsyncIterator[Apart]:
     with tempfile.TemporaryDirectory(prefix="hotnode-") as folder:
         address = Path(folder) / "run" / "hub.sock"
         async with AsyncExitStack() as hub:
@@ -78,3 +81,17 @@ async def test_without_a_hub_the_caller_gets_a_status():
         status, headers, _ = await parts.gateway.ask()
     assert status == 503
     assert headers["x-should-retry"] == "true"
+
+
+async def test_who_leaves_a_place_that_answers_whole_pays_when_the_answer_has_come():
+    place = PlaceWithoutEgress()
+    async with apart(place) as parts:
+        async with await parts.gateway.raw():
+            await asyncio.wait_for(place.sent.wait(), 10)
+        line = await parts.gateway.line()
+        place.come.set()
+        events = parts.gateway.events
+        await eventually(lambda: any(event["event"] == "late_answer" for event in events))
+        [late] = [event for event in events if event["event"] == "late_answer"]
+    assert (line["status"], line["client"]) == (499, "left")
+    assert (late["result"], late["input_tokens"], late["output_tokens"]) == ("answered", 5, 2)

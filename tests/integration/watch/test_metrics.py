@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from resource_server.domain import errors
+from resource_server.domain.inference import Stopped
 from resource_server.domain.limits import Measure
 from tests.support.eventually import eventually
 from tests.support.watch import METRICS_TOKEN, Watch
@@ -110,6 +111,24 @@ async def test_who_leaves_is_counted_and_so_is_what_the_engine_did_then():
     assert page.value("hotnode_requests_total", status="499", code="client_left") == 1
     assert page.value("hotnode_late_answers_total", **SERVED, result="answered") == 1
     assert page.value("hotnode_tokens_total", model="open/chat", kind="output") == 6
+
+
+async def test_who_leaves_an_engine_that_is_stopped_then_is_counted():
+    backend = BackendThatIsLate(Stopped.CANCELLED)
+    async with watched_gateway(backend=backend) as gateway:
+        asking = asyncio.create_task(gateway.client.post(CHAT, json=BODY, headers=ALICE))
+        await backend.reached.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        await eventually(lambda: any(e["event"] == "http_request" for e in gateway.events))
+        page = await gateway.metrics()
+        line = gateway.line()
+        (late,) = [e for e in gateway.events if e["event"] == "late_answer"]
+    assert (line["status"], line["client"], line["model"]) == (499, "left", "open/chat")
+    assert (late["request_id"], late["result"]) == (line["request_id"], "cancelled")
+    assert "output_tokens" not in late
+    assert page.value("hotnode_requests_total", status="499", code="client_left") == 1
+    assert page.value("hotnode_late_answers_total", **SERVED, result="cancelled") == 1
 
 
 async def test_without_its_token_the_page_is_closed(gateway):

@@ -260,15 +260,40 @@ async def test_the_sdk_puts_a_response_together_from_its_events(finished, answer
     assert "response.output_item.done" in {event.type for event in seen}
 
 
-async def test_a_transcription_is_the_same_text(finished):
+async def test_a_transcription_is_the_same_text_in_the_chunks_of_its_engine(finished):
+    """As vLLM's own examples read them: the SDK passes on what is no event of OpenAI's."""
     finished.answer = {"text": "hello there", "usage": {"type": "duration", "seconds": 2}}
     asked: Any = {"model": "m", "file": ("a.wav", b"RIFF")}
     async with finished.openai() as client:
         whole = await client.audio.transcriptions.create(**asked)
         events = [e async for e in await client.audio.transcriptions.create(**asked, stream=True)]
-    assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
-    done: Any = events[-1]
-    assert done.text == whole.text
+    said: Any = [event.to_dict() for event in events]
+    assert "".join(chunk["choices"][0]["delta"]["content"] for chunk in said) == whole.text
+    assert {(chunk["object"], chunk["model"]) for chunk in said} == {("transcription.chunk", "m")}
+    assert [chunk["choices"][0].get("finish_reason") for chunk in said] == [None, "stop"]
+
+
+async def test_a_translation_ends_with_its_usage_where_that_is_asked_for(finished):
+    finished.answer = {"text": "hello", "usage": {"type": "duration", "seconds": 2}}
+    fields = {"model": "m", "stream": "true", "stream_include_usage": "true", "file": "RIFF"}
+    body = "".join(
+        f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{finished.url}/v1/audio/translations", data=f"{body}--b--\r\n") as response,
+    ):
+        *chunks, done = (await response.read()).split(b"\n\n")[:-1]
+    assert done == b"data: [DONE]"
+    said = [json.loads(chunk.removeprefix(b"data: ")) for chunk in chunks]
+    assert {chunk["object"] for chunk in said} == {"translation.chunk"}
+    assert said[-1]["choices"] == []
+    assert said[-1]["usage"] == {"type": "duration", "seconds": 2}
+    # vLLM refuses the option of a stream that is none.
+    [asked] = finished.asked
+    assert b"stream_include_usage" not in asked.body
 
 
 async def test_an_error_stays_the_error(finished):

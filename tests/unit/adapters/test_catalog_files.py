@@ -263,3 +263,45 @@ def test_a_relay_key_that_is_none_is_a_mistake(catalog, key):
     write(catalog, "sites/local.yaml", f'{SITE}relay:\n  public_key: "{key}"\n')
     [problem] = problems(catalog)
     assert problem.startswith("sites/local.yaml:11: relay.public_key: is no Ed25519 key")
+
+
+def test_a_key_belongs_to_one_cluster(catalog):
+    """Whoever signs with it could speak for the other one, however the key is spelled there."""
+    key = base64.b64encode(bytes(range(32))).decode()
+    # The last character has two bits that belong to no byte.
+    spelled = key[:-2] + chr(ord(key[-2]) + 1) + "="
+    assert base64.b64decode(spelled) == base64.b64decode(key)
+    site = "cluster: {}\nframeworks:\n  vllm: {{}}\nrelay:\n  public_key: {}\n"
+    write(catalog, "sites/one.yaml", site.format("one", key))
+    assert {spec.cluster for spec in catalog_files.read(catalog).sites} == {"local", "one"}
+    for written in (key, spelled):
+        write(catalog, "sites/two.yaml", site.format("two", written))
+        first = catalog / "sites" / "one.yaml"
+        assert problems(catalog) == [
+            f"sites/two.yaml:5: relay.public_key: the same key stands in {first}"
+        ]
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "lifecycle: {gpus: 1}\n" + MODEL,
+        MODEL.replace("framework: vllm", "framework: vllm\n    lifecycle: {gpus: 1}"),
+    ],
+    ids=["everywhere", "there"],
+)
+def test_a_model_is_kept_only_where_somebody_can_be_told_so(catalog, kept):
+    write(catalog, "models/tiny.yaml", kept)
+    assert len(catalog_files.read(catalog).models) == 1
+    deaf = "cluster: local\nframeworks:\n  vllm: {direct: {url: 'http://node'}}\n"
+    write(catalog, "sites/local.yaml", deaf)
+    (problem,) = problems(catalog)
+    assert "deployments.0: lifecycle: 'local' has neither relay nor globus_compute" in problem
+
+
+def test_a_model_s_mistakes_in_its_lifecycle_are_named_with_their_lines(catalog):
+    write(catalog, "models/tiny.yaml", MODEL + "lifecycle:\n  gpus: 0\n  walltime: soon\n")
+    assert problems(catalog) == [
+        "models/tiny.yaml:6: lifecycle.gpus: must be greater than or equal to 1",
+        'models/tiny.yaml:7: lifecycle.walltime: must be seconds, or as "12:30:00"',
+    ]

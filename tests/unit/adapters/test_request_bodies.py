@@ -64,3 +64,21 @@ def test_a_field_is_read_of_json_alone():
     assert field(b'{"a": {"b": [1]}}', "application/json", "a") == {"b": [1]}
     assert field(b"{}", "", "a") is None
     assert field(FORM, "multipart/form-data; boundary=b", "model") is None
+
+
+def test_a_form_s_names_are_what_they_are_and_its_files_are_not_read():
+    kind = "multipart/form-data; boundary=b"
+    head = b'content-disposition: FORM-DATA; NAME="'
+    body = b"".join(
+        b'--b\r\n%s%s"\r\n\r\nX\r\n' % (head, name) for name in (b"Model", b"model", b"models")
+    )
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    sound = b'\r\nContent-Disposition: form-data; name="model"\r\n\r\nSOUND'
+    made = with_fields(body + file + sound + b"\r\n--b--\r\n", kind, {"model": ABSENT})
+    assert made == (
+        b'--b\r\n%sModel"\r\n\r\nX\r\n' % head
+        + b'--b\r\n%smodels"\r\n\r\nX\r\n' % head
+        + file
+        + sound
+        + b"\r\n--b--\r\n"
+    )

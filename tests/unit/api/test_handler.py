@@ -11,7 +11,6 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import get_urlconf, path
 from django.utils.decorators import async_only_middleware
-from structlog import get_logger
 from structlog.testing import capture_logs
 
 from resource_server.api.answer import EngineResponse
@@ -20,6 +19,7 @@ from resource_server.api.errors import error_response
 from resource_server.api.exchange import WATCH_AFTER_S, Exchange
 from resource_server.api.handler import FAREWELL_S, LeanHandler
 from resource_server.api.request import LeanRequest
+from resource_server.api.request_log import request_log
 
 
 async def echo_parameters(request: HttpRequest, number: int, word: str) -> HttpResponse:
@@ -62,10 +62,21 @@ def choose_urlconf(get_response: Callable[[HttpRequest], Awaitable[HttpResponse]
     return middleware
 
 
+async def direct(request: HttpRequest) -> HttpResponse:
+    return await named(request)
+
+
+direct.direct = True
+
+
 class UsualUrls:
     """The URLconf of the settings."""
 
-    urlpatterns = (path("", named), path("<int:number>/<str:word>", echo_parameters))
+    urlpatterns = (
+        path("", named),
+        path("below/", direct),
+        path("<int:number>/<str:word>", echo_parameters),
+    )
 
 
 class ServerSide:
@@ -269,7 +280,7 @@ async def test_a_long_body_is_kept_on_the_disk_and_read_from_its_beginning(log):
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
 
-    exchange = Exchange(server.scope, receive, server.send, stall_timeout_s=1, log=get_logger())
+    exchange = Exchange(server.scope, receive, server.send, stall_timeout_s=1, log=request_log())
     with Bodies(max_bytes=10**7).incoming(exchange) as body:
         file = await body.read()
         assert isinstance(file.name, int)  # a file without a name on the disk
@@ -373,7 +384,7 @@ async def test_the_headers_read_as_django_reads_them(log):
         scheme="https",
     )
     exchange = Exchange(
-        server.scope, server.receive, server.send, stall_timeout_s=1, log=get_logger()
+        server.scope, server.receive, server.send, stall_timeout_s=1, log=request_log()
     )
     ours, djangos = LeanRequest(exchange), ASGIRequest(server.scope, BytesIO())
     assert ours.META == djangos.META

@@ -49,6 +49,22 @@ def test_each_kind_of_limit_is_counted_apart():
     )
 
 
+def test_what_is_remembered_of_one_person_and_key_is_nobody_elses():
+    rules = LimitRules(
+        defaults=(Allowance(requests_per_minute_per_key=2),),
+        groups={"staff": Allowance(tokens_per_minute=3)},
+        most_remembered=2,
+    )
+    other_key, no_staff = replace(ALICE, credential="beef"), replace(ALICE, groups=frozenset())
+    for who in (ALICE, other_key, no_staff, person("bob@example.org"), ALICE, other_key):
+        tokens = [ID] if "staff" in who.groups else []
+        found = rules.limits_of(who, "a/b")
+        assert [limit.owner for limit in found if limit.measure is Measure.TOKENS] == tokens
+        keys = [limit.subject for limit in found if limit.scope is Scope.KEY]
+        assert keys == ([who.credential] if who.credential else [])
+        assert {limit.owner for limit in found} <= {who.account_id}
+
+
 def test_without_a_model_only_what_binds_the_person_counts():
     rules = LimitRules(defaults=(Allowance(requests_per_minute=1, tokens_per_minute_per_model=4),))
     assert amounts(rules, model=None) == {"requests person": 1}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
+from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.api.json_body import JsonBody
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog, Cluster, Modality
@@ -140,6 +141,7 @@ def completions(backend, *catalog, limits=None) -> Completions:
         images=ImagesThatMark(),
         usage=UsageReaders(answer=read_usage, event=read_event_usage),
         salts=CacheSalts(b"k" * 32),
+        streams=WholeStreamMaker(),
     )
 
 

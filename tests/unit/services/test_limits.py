@@ -160,6 +160,19 @@ async def test_requests_at_once_are_limited_and_the_place_is_back_with_the_answe
         assert admission.standings[0].remaining == 1
 
 
+async def test_a_store_that_need_not_be_waited_for_has_settled_when_the_request_is_over():
+    store = MemoryLimitStore()
+    rules = LimitRules(defaults=(Allowance(concurrent_requests=1, tokens_per_minute=100),))
+    kept = Limits(store, lambda: rules, settle_now=store.settle_now)
+    for lease, left in (("r1", 20), ("r2", 0)):
+        async with kept.admitted(ALICE, MODEL, request_id=lease) as admission:
+            admission.use(USAGE)
+            before = asyncio.all_tasks()
+            admission.end()
+            assert asyncio.all_tasks() == before
+        assert [standing.remaining for standing in admission.standings] == [left, 1]
+
+
 async def test_what_fails_gives_its_place_back_and_costs_what_it_used(store):
     kept = limits(store, concurrent_requests=1, tokens_per_minute=100)
 

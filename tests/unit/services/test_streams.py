@@ -8,6 +8,7 @@ import pytest
 
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
+from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.api.json_body import JsonBody
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog, Cluster, StreamUsage, Transport
@@ -80,6 +81,7 @@ def completions(
         images=None,
         usage=UsageReaders(answer=read_usage, event=read_event_usage),
         salts=CacheSalts(b"k" * 32),
+        streams=WholeStreamMaker(),
         first_event_s=first_event_s,
     )
 

@@ -13,6 +13,7 @@ from compute_functions.contract import FailureCode
 from compute_functions.contract.frames import MAX_DATA, MAX_MESSAGE, WINDOW, Frame, FrameKind
 from resource_server.adapters.relay.stream import RelayStream
 from resource_server.domain import errors
+from resource_server.domain.inference import Stopped
 from tests.support.relay_double import RelayDouble, data, end, error, head
 from tests.support.relay_hub import RelayHub, asking, cluster_of, relay_hub
 from tests.support.relay_site import PATH, RelaySite, catalog_of
@@ -268,7 +269,7 @@ async def test_who_leaves_has_the_request_cancelled(hub: RelayHub, enrolled: Rel
     asked.cancel()
     await asyncio.wait({asked})
     assert (await relay.heard(FrameKind.CANCEL)).stream == number
-    assert late == [None]
+    assert late == [Stopped.CANCELLED]
     # What crossed the CANCEL is passed over.
     await relay.said(head(number), data(number, 0, b"x"), end(number, 1))
     stream, _ = await opened(hub, enrolled, relay)

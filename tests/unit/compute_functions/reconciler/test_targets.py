@@ -79,8 +79,8 @@ def test_a_job_in_the_queue_that_nobody_wants_is_cancelled():
 def test_the_drain_lasts_as_long_as_the_walltime_and_the_policy_let_it():
     policy = Policy(drain_s=100.0)
     seen = view([], ready("m-1"), ready("m-2", age=3550), policy=policy)
-    untils = {one.instance: one.until for one in decide(seen).actions}
-    assert untils == {"m-1": NOW + 100.0, "m-2": NOW + 50.0}
+    ends = {one.instance: one.until for one in decide(seen).actions}
+    assert ends == {"m-1": NOW + 100.0, "m-2": NOW + 50.0}
 
 
 def test_what_drains_is_told_once_and_cancelled_when_it_has_drained():

@@ -104,10 +104,27 @@ def test_what_only_looks_like_an_error(event):
     assert reads.error is None
 
 
-def test_usage_stays_in_a_chunk_of_several_lines():
+def test_usage_is_cut_from_a_chunk_of_several_lines():
     chunk = b'data: {"choices": [1],\ndata: "usage": {"total_tokens": 3}}\n\n'
     reads = reader(view=UsageView(final=False, continuous=False))
-    assert reads.take([chunk]) == chunk
+    assert reads.take([chunk]) == b'data: {"choices": [1]}\n\n'
+    assert reads.usage() == Usage(input_tokens=3)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b'"usage" : {"total_tokens": 3}',
+        b'"usage"\t:\t{"total_tokens": 3}',
+        b'"us\\u0061ge":{"total_tokens": 3}',
+        b'"\\u0075\\u0073\\u0061\\u0067\\u0065" :{"total_tokens": 3}',
+    ],
+)
+def test_usage_is_counted_and_cut_however_json_spells_it(usage):
+    reads = reader(view=UsageView(final=False, continuous=False))
+    chunk = b'data: {"choices": [{"delta": {"content": "a"}}], ' + usage + b"}\n\n"
+    assert reads.take([chunk]) == b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+    assert reads.usage() == Usage(input_tokens=3)
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -209,6 +226,21 @@ def test_messages_say_their_usage_in_two_places():
     assert reads.usage() == Usage(input_tokens=2, output_tokens=1)
     reads.take(events[2:])
     assert (reads.complete, reads.usage()) == (True, Usage(input_tokens=2, output_tokens=9))
+
+
+@pytest.mark.parametrize(
+    ("dialect", "end"),
+    [
+        (Dialect.CHUNKS, b"data: [DONE]\n\n"),
+        (Dialect.RESPONSES, b"event: response.completed\ndata: {}\n\n"),
+        (Dialect.MESSAGES, b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+    ],
+)
+def test_the_answer_ends_with_its_end_however_the_events_were_cut(dialect, end):
+    """As vLLM's, which says `[DONE]` behind `message_stop`: in the same part, or in the next."""
+    reads = reader(dialect)
+    assert reads.take([end, b"data: [DONE]\n\n"]) == end
+    assert (reads.complete, reads.count) == (True, 1)
 
 
 @pytest.mark.parametrize("dialect", [Dialect.RESPONSES, Dialect.MESSAGES])

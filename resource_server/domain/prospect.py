@@ -1,0 +1,186 @@
+"""When a model will serve at a place: its state, its place in the queue, an estimate; or why never.
+
+Pure: from what is known, without asking anybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from compute_functions.contract import Instance, InstanceState, ModelOutlook
+from resource_server.domain.catalog import Catalog, Cluster, Deployment
+from resource_server.domain.desired import desired_model, override_of
+from resource_server.domain.lifecycle import (
+    ModelState,
+    Observation,
+    Post,
+    Reach,
+    Requests,
+    SiteView,
+    instances_at,
+    model_state,
+    outlook_at,
+)
+
+#: A site that has a link, or that is asked by task, speaks more often (seconds).
+SILENT_AFTER_S = 75.0
+_OUT_OF_SERVICE = "The operators have taken the model out of service there."
+_UNREACHABLE = "Its site cannot be reached now, so that nobody can start the model there."
+_UNDER_WAY = (InstanceState.QUEUED, InstanceState.STARTING, InstanceState.READY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What is known of a model at a place. `state` is None where nothing was ever seen.
+
+    `stage` is how far an instance that starts has come, `ahead` how many jobs are before its own,
+    `reason` why the scheduler lets it wait, or why nothing is started. `ready_in_s` is an estimate,
+    None where nobody can say.
+    `never` is why no instance will come; nothing if one may. With `final` that stays so until an
+    operator acts. `silent` tells that the site has not spoken for longer than it should.
+    """
+
+    cluster: str
+    framework: str
+    state: ModelState | None
+    requests: Requests
+    stage: str = ""
+    ahead: int | None = None
+    reason: str = ""
+    ready_in_s: float | None = None
+    never: str = ""
+    final: bool = False
+    observed_at: float | None = None
+    silent: bool = False
+
+    def facts(self) -> dict[str, str | int | float]:
+        """Return what is known, by the names under which callers see it."""
+        known: dict[str, str | int | float | None] = {
+            "cluster": self.cluster,
+            "state": self.state.value if self.state else "unknown",
+            "stage": self.stage or None,
+            "queue_position": None if self.ahead is None else self.ahead + 1,
+            "reason": self.reason or None,
+            "estimated_wait_s": None if self.ready_in_s is None else round(self.ready_in_s),
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What is worth another word to who waits."""
+        return (self.cluster, self.state, self.stage, self.ahead, self.reason, self.never)
+
+
+def prospect(
+    catalog: Catalog, model: str, place: Deployment, view: SiteView, *, now: float
+) -> Prospect:
+    """Return what is known of a model at one of its places; `now` is seconds since the epoch."""
+    cluster = catalog.clusters[place.cluster]
+    post = (place.framework, model)
+    found = instances_at(view.observation, post)
+    leading = _leading(found)
+    outlook = outlook_at(view.observation, post)
+    forbidden = _forbidden(catalog, model, place, outlook)
+    nobody = place.upkeep is not None and view.reach is Reach.AWAY and post not in view.ready
+    unreachable = _UNREACHABLE if nobody and leading is None else ""
+    waits = outlook.waits if outlook else ""
+    observed_at = view.observation.observed_at if view.observation else None
+    return Prospect(
+        cluster=cluster.name,
+        framework=place.framework,
+        state=_state(cluster, found, view, post=post, disabled=is_disabled(catalog, model, place)),
+        requests=view.requests_at(post),
+        stage=leading.stage.value if leading and leading.stage else "",
+        ahead=leading.ahead if leading else None,
+        reason=leading.reason if leading else waits,
+        ready_in_s=_ready_in_s(leading, outlook, view.observation, now=now),
+        never=forbidden or unreachable,
+        final=bool(forbidden),
+        observed_at=observed_at,
+        silent=observed_at is not None and now - observed_at > SILENT_AFTER_S,
+    )
+
+
+def _state(
+    cluster: Cluster,
+    found: Collection[Instance],
+    view: SiteView,
+    *,
+    post: Post,
+    disabled: bool,
+) -> ModelState | None:
+    if cluster.maintenance:
+        return ModelState.MAINTENANCE
+    if disabled:
+        return ModelState.DISABLED
+    derived = model_state(found)
+    if post in view.ready and not derived.serves:
+        return ModelState.READY
+    return None if view.observation is None else derived
+
+
+def is_disabled(catalog: Catalog, model: str, place: Deployment) -> bool:
+    """Tell whether operators let nobody have the model there."""
+    if place.upkeep is None:
+        return False
+    said = override_of(catalog, model, place.cluster)
+    return desired_model(model, place.framework, place.upkeep, said).max == 0
+
+
+def _forbidden(
+    catalog: Catalog, model: str, place: Deployment, outlook: ModelOutlook | None
+) -> str:
+    """Return what keeps instances from coming until an operator acts."""
+    cluster = catalog.clusters[place.cluster]
+    if cluster.maintenance:
+        return f"The cluster is under maintenance: {cluster.maintenance}"
+    if is_disabled(catalog, model, place):
+        return _OUT_OF_SERVICE
+    if outlook is not None and outlook.refused:
+        return f"The cluster does not run it: {outlook.refused}"
+    return ""
+
+
+def _leading(found: Collection[Instance]) -> Instance | None:
+    """Return the instance that serves, or will serve first."""
+    coming = [one for one in found if one.state in _UNDER_WAY]
+    if not coming:
+        return None
+
+    def rank(one: Instance) -> tuple[int, float]:
+        return -_UNDER_WAY.index(one.state), math.inf if one.ready_at is None else one.ready_at
+
+    return min(coming, key=rank)
+
+
+def _ready_in_s(
+    leading: Instance | None,
+    outlook: ModelOutlook | None,
+    observation: Observation | None,
+    *,
+    now: float,
+) -> float | None:
+    """Return in how many seconds the model will serve, as far as the site can tell."""
+    if leading is None or observation is None:
+        return _from_nothing_s(outlook)
+    if leading.state is InstanceState.READY:
+        return 0.0
+    if leading.ready_at is not None:
+        return max(0.0, leading.ready_at - observation.ahead_s - now)
+    since = leading.submitted_at
+    if leading.state is InstanceState.STARTING:
+        since, whole = leading.started_at, outlook.load_s if outlook else None
+    else:
+        whole = _from_nothing_s(outlook)
+    if whole is None or since is None:
+        return whole
+    return max(0.0, since + whole - observation.ahead_s - now)
+
+
+def _from_nothing_s(outlook: ModelOutlook | None) -> float | None:
+    """Return how long a cold start takes."""
+    if outlook is None or outlook.load_s is None:
+        return None
+    return (outlook.queue_s or 0.0) + outlook.load_s

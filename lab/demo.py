@@ -1,6 +1,8 @@
 """The whole service on this machine: install, start, log in, ask, stay up, stop everything.
 
-    python -m lab demo [--exit]
+    python -m lab demo [--exit] [--slurm [--power-off]]
+
+With `--slurm` its models live on two real Slurm clusters.
 
 Exit status: 0 if the answer was right; 1 if anything failed; 130 if it was stopped before it was
 up.
@@ -31,6 +33,7 @@ from lab.processes import ProcessFailed
 from lab.question import ask, jobs
 from lab.recipes import ENGINES
 from lab.service import Service, service
+from lab.slurm_demo import play
 from lab.streaming import Streamed, stream
 
 ROOT = Path(__file__).parents[1]
@@ -60,35 +63,60 @@ def main(arguments: Sequence[str]) -> int:
     """Run the demo and return its exit status."""
     parser = argparse.ArgumentParser(prog="./hotnode demo", description="The service, here.")
     parser.add_argument("--exit", action="store_true", help="end after the answers")
+    parser.add_argument("--slurm", action="store_true", help="models on two Slurm clusters")
+    parser.add_argument(
+        "--power-off", action="store_true", help="with --slurm: cut a node's power too"
+    )
     options = parser.parse_args(arguments)
+    if options.power_off and not options.slurm:
+        parser.error("--power-off needs --slurm")
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     progress = Progress()
     try:
         with _only_one():
+            if options.slurm:
+                play.require_slurm()
             # Not in the loop: there pip would run on after Ctrl-C.
             chat = engine.Model.named(engine.CHAT).environment()
             installation.ensure(chat, partial(progress.say, "engine"))
-            return asyncio.run(_demo(progress, stay=not options.exit))
+            demo = _slurm_demo if options.slurm else _demo
+            return asyncio.run(demo(progress, options))
     except (
         ProcessFailed,
         LoginFailed,
         Busy,
+        play.SlurmMissing,
         installation.InstallFailed,
         aiohttp.ClientError,
         openai.OpenAIError,
     ) as no:
         print(f"demo: {no}", file=sys.stderr)
         return 1
-    except TimeoutError:
-        print("demo: a step took too long; the logs are below", FOLDER, file=sys.stderr)
+    except TimeoutError as late:
+        print(f"demo: a step took too long ({late}); the logs are below {FOLDER}", file=sys.stderr)
         return 1
     except (asyncio.CancelledError, KeyboardInterrupt):
         print("demo: stopped before all of it was up", file=sys.stderr)
         return 130
 
 
-async def _demo(progress: Progress, *, stay: bool) -> int:
+async def _slurm_demo(progress: Progress, options: argparse.Namespace) -> int:
+    _cancel_on_first_signal(progress)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    wishes = play.Wishes(
+        person=PERSON,
+        port=_port(),
+        power_off=options.power_off,
+        stay=None if options.exit else _until_cancelled,
+    )
+    right = await play.play(FOLDER, wishes, progress.say)
+    progress.say("stop", _last_word(right=right))
+    return 0 if right else 1
+
+
+async def _demo(progress: Progress, options: argparse.Namespace) -> int:
+    stay = not options.exit
     _cancel_on_first_signal(progress)
     shutil.rmtree(FOLDER, ignore_errors=True)
     async with _everything(progress) as running:
@@ -101,8 +129,12 @@ async def _demo(progress: Progress, *, stay: bool) -> int:
         right = chats and await show_more(progress, running, token, stay=stay)
         if not stay or not chats:
             progress.say("stop", STOPPING)
-    progress.say("stop", "done" if right else "done; not everything went right, see above")
+    progress.say("stop", _last_word(right=right))
     return 0 if right else 1
+
+
+def _last_word(*, right: bool) -> str:
+    return "done" if right else "done; not everything went right, see above"
 
 
 async def _stream(running: Service, token: str) -> Streamed:

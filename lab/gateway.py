@@ -94,7 +94,16 @@ async def gateway(
 
     `settings` are further settings by name, as `max_body_bytes="1000"`.
     """
-    ready = folder / "gateway.json"
+    ready = ready_file(folder)
+    serving = command(folder, globus, port=port, **settings)
+    ready.unlink(missing_ok=True)
+    async with running(serving) as child:
+        await child.until(ready.exists, within_s=READY_WITHIN_S)
+        yield Gateway(url=url(folder), folder=folder, process=child)
+
+
+def command(folder: Path, globus: StandIn, *, port: int, **settings: str) -> Command:
+    """Return how a gateway is started; see `gateway`."""
     if "metrics_token" not in settings:
         settings["metrics_token_file"] = str(_secret(folder / "metrics_token"))
     values = {
@@ -106,18 +115,23 @@ async def gateway(
         "host": "127.0.0.1",
         "port": str(port),
     } | settings
-    command = Command(
+    return Command(
         name="the gateway",
         arguments=[sys.executable, "-m", "resource_server", "serve", "--local-globus"],
         log=folder / "gateway.log",
         environment=globus.environment()
         | {f"HOTNODE_{name.upper()}": value for name, value in values.items()},
     )
-    ready.unlink(missing_ok=True)
-    async with running(command) as child:
-        await child.until(ready.exists, within_s=READY_WITHIN_S)
-        url = json.loads(ready.read_text(encoding="utf-8"))["url"]
-        yield Gateway(url=url, folder=folder, process=child)
+
+
+def ready_file(folder: Path) -> Path:
+    """Return what a gateway writes when it listens."""
+    return folder / "gateway.json"
+
+
+def url(folder: Path) -> str:
+    """Return where the gateway of this folder listens, which was ready once."""
+    return str(json.loads(ready_file(folder).read_text(encoding="utf-8"))["url"])
 
 
 def _secret(path: Path) -> Path:

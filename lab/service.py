@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import login
 from lab.endpoint import endpoint, register
 from lab.gateway import BY_TASKS, CLUSTER, Gateway, gateway, write_catalog
-from lab.login import HELPER
+from lab.people import People
 from lab.relays import Enrolment
-from lab.stand_in import StandIn, client_id, stand_in
+from lab.stand_in import stand_in
 
 CLIENT = "local"
 
@@ -26,11 +23,9 @@ def silently(what: str, news: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
+class Service(People):
     """A running service; its engine may be anyone's."""
 
-    folder: Path
-    globus: StandIn
     gateway: Gateway
 
     @property
@@ -42,34 +37,6 @@ class Service:
     def tasks_url(self) -> str:
         """The base URL of the same models by Globus Compute alone; for a site that has enrolled."""
         return f"{self.gateway.url}/resource_server/{BY_TASKS}/vllm/v1"
-
-    def login_environment(self, username: str) -> dict[str, str]:
-        """Return the environment of a person's login helper, with a home of the lab's own."""
-        return self.globus.environment() | {
-            "HOME": str(self.folder / "people" / username),
-            "HOTNODE_AUTH_CLIENT_ID": client_id("login-helper"),
-            "HOTNODE_AUTH_GATEWAY_ID": client_id("gateway"),
-        }
-
-    async def token_of(self, username: str) -> str:
-        """Log in as a seeded person with the login helper and return the access token."""
-        environment = self.login_environment(username)
-        await login.log_in(username, environment)
-        return await login.access_token(environment)
-
-    def write_token_command(self, username: str) -> Path:
-        """Write a script that prints a fresh token of a person who has logged in."""
-        script = self.folder / "token"
-        names = ("HOME", "HOTNODE_AUTH_", "GLOBUS_SDK_", "http_proxy", "no_proxy", "NO_PROXY")
-        exports = [
-            f"export {name}={shlex.quote(value)}"
-            for name, value in self.login_environment(username).items()
-            if name.startswith(names)
-        ]
-        command = shlex.join([sys.executable, str(HELPER), "get_access_token"])
-        script.write_text("\n".join(["#!/bin/sh", *exports, f"exec {command}\n"]), encoding="utf-8")
-        script.chmod(0o700)
-        return script
 
 
 @asynccontextmanager

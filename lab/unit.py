@@ -88,9 +88,11 @@ async def enabled(command: Command, *, pauses: Pauses | None = None) -> AsyncIte
     behind is killed, also what has put itself into the background, and it is started again.
     """
     unit = Unit(command, pauses or Pauses())
-    async with asyncio.TaskGroup() as tasks:
-        keeper = tasks.create_task(unit.keep())
-        try:
-            yield unit
-        finally:
-            keeper.cancel()
+    keeper = asyncio.create_task(unit.keep(), name=command.name)
+    try:
+        yield unit
+    finally:
+        keeper.cancel()
+        await asyncio.wait({keeper})
+    if not keeper.cancelled():
+        keeper.result()  # It could not be kept.

@@ -27,6 +27,7 @@ from resource_server.adapters.remote_images import RemoteImages
 from resource_server.adapters.tracing.exporter import open_tracer
 from resource_server.adapters.tracing.requests import RequestTracer
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
+from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.config import Settings
 from resource_server.domain.catalog import (
     AccessRule,
@@ -180,6 +181,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
                 images=RemoteImages(),
                 usage=UsageReaders(answer=read_usage, event=read_event_usage),
                 salts=CacheSalts(b"k" * 32),
+                streams=WholeStreamMaker(),
                 observe_late=observer.late if observer else None,
             ),
             observer=observer,

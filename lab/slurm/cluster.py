@@ -23,6 +23,8 @@ from lab.slurm.programs import Programs
 from lab.system.server import Server
 
 _UP_WITHIN_S = 30.0
+#: Slurm asks a node that was lost about its last job again after a minute (seconds).
+_ON_WITHIN_S = 120.0
 
 
 class SlurmCluster(Client):
@@ -64,7 +66,7 @@ class SlurmCluster(Client):
     async def power_on(self, node: str) -> None:
         """Switch a node on again, and wait until Slurm gives it jobs."""
         await self._nodes[node].power_on()
-        await self.until_nodes([node], "idle", "mixed", "allocated", within_s=_UP_WITHIN_S)
+        await self.until_nodes([node], "idle", "mixed", "allocated", within_s=_ON_WITHIN_S)
 
     async def partition(self, node: str) -> None:
         """Cut a node off from Slurm; what runs on it goes on."""

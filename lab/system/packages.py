@@ -65,7 +65,8 @@ MUNGE = Package(name="munge", program="usr/sbin/munged", services=("munge.servic
 SLURMCTLD = Package(name="slurmctld", program="usr/sbin/slurmctld", services=("slurmctld.service",))
 SLURMD = Package(name="slurmd", program="usr/sbin/slurmd", services=("slurmd.service",))
 SLURM_CLIENT = Package(name="slurm-client", program="usr/bin/squeue")
-ALL = (POSTGRESQL, REDIS, RABBITMQ, MUNGE, SLURMCTLD, SLURMD, SLURM_CLIENT)
+SLURM = (MUNGE, SLURMCTLD, SLURMD, SLURM_CLIENT)
+ALL = (POSTGRESQL, REDIS, RABBITMQ, *SLURM)
 
 
 def missing(root: Path = Path("/")) -> list[Package]:

@@ -121,7 +121,7 @@ async def test_help_and_wrong_words_are_answered_before_anything_is_made(
     assert copy.asked == []
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "check-catalog", "settings"])
+@pytest.mark.parametrize("command", ["serve", "migrate", "check-catalog", "model", "settings"])
 async def test_help_of_the_gateway_s_commands_makes_no_environment(
     copy: Copy, command: str
 ) -> None:

@@ -1,0 +1,1 @@
+"""The whole service with sites on real Slurm: stand-in, clusters, endpoints, agents, gateway."""

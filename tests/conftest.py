@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker
 from compute_functions.site import VARIABLE, SiteDirectory
 from resource_server.config import Settings
 from resource_server.startup import configure_django
-from tests.support import databases, shared_engines, system
+from tests.support import databases, shared_engines, sharing_out, system
 from tests.support.rows import RowRecorder
 
 
@@ -32,10 +32,6 @@ def gateway_settings(state: Path, **values: object) -> Settings:
     }
     return Settings(**(defaults | values))
 
-
-TESTS = Path(__file__).parent
-#: Folders of tests that share the engines of a session.
-WITH_ENGINES = frozenset({"acceptance", "conformance"})
 
 # The conftests of folders named on the command line are imported before any hook runs, and they
 # import modules that need a configured Django.
@@ -57,17 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(system)
     config.pluginmanager.register(databases)
     config.pluginmanager.register(shared_engines)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares something dear, where several processes run the tests.
-
-    Engines are started once for both folders whose tests need them; else a file has its own.
-    """
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        group = "engines" if folder in WITH_ENGINES else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
+    config.pluginmanager.register(sharing_out)
 
 
 @pytest.fixture(scope="session")

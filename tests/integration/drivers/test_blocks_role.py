@@ -52,7 +52,9 @@ while not ((told := Control.read(site, instance)) and told.drain):
     time.sleep(0.1)
 """
 
-BLOCKS = {"role": "blocks", "gpus": 1, "walltime_minutes": 5}
+#: Another walltime than that of the keepers' tasks: these have a user endpoint of their own, whose
+#: idle blocks would serve.
+BLOCKS = {"role": "blocks", "gpus": 1, "walltime_minutes": 4}
 
 
 class Caller:
@@ -165,12 +167,16 @@ async def test_functions_run_beside_the_endpoint_or_in_a_job(
 
     await plant.caller.status(BLOCKS)
 
-    (job,) = [job for job in await cluster.jobs() if job.id not in before]
+    # A keeper that another test has cancelled may come late, under its own walltime.
+    new = [
+        (job, await cluster.run("scontrol", "--oneliner", "show", "job", str(job.id)))
+        for job in await cluster.jobs()
+        if job.id not in before
+    ]
+    ((job, shown),) = [(job, shown) for job, shown in new if "TimeLimit=00:04:00 " in shown]
     assert "hotnode" in job.name
-    shown = await cluster.run("scontrol", "--oneliner", "show", "job", str(job.id))
     assert "Requeue=0 " in shown
     assert "TresPerNode=gres:gpu:1" in shown
-    assert "TimeLimit=00:05:00 " in shown
 
 
 async def state(driver: KeeperDriver, wanted: JobState | None) -> Job | None:

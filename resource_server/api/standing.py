@@ -63,8 +63,6 @@ def _place(one: Prospect) -> dict[str, Any]:
 
 def job(jobs: ClusterJobs, instance: Instance) -> dict[str, Any]:
     """Return one instance with the keys, spaces included, that ALCF's tools read, and more."""
-    ahead_s = jobs.ahead_s
-    load_s = jobs.load_s(instance)
     said: dict[str, Any] = {
         "Models": instance.model,
         "Framework": instance.framework,
@@ -74,24 +72,33 @@ def job(jobs: ClusterJobs, instance: Instance) -> dict[str, Any]:
         "Job ID": instance.job_id,
         "Host Name": instance.host,
         "Job Comments": instance.detail,
-        "Started At": instance.started_at - ahead_s,
+        "Started At": instance.started_at - jobs.ahead_s,
     }
     further = {
         "Nodes Reserved": 1 if instance.host else None,
         "GPUs": instance.gpus or None,
         "Walltime": _clock(instance.walltime_s),
-        "Ends At": _date(instance.ends_at, ahead_s),
+        "Ends At": _date(instance.ends_at, jobs.ahead_s),
         "Stage": instance.stage.value if instance.stage else None,
         "Queue Position": None if instance.ahead is None else instance.ahead + 1,
         "Queue Reason": instance.reason or None,
         "Requests Running": instance.running,
         "Requests Waiting": instance.waiting,
+        **_estimates(jobs, instance),
     }
-    if instance.state is InstanceState.QUEUED and instance.ready_at and load_s is not None:
-        further["Estimated Start Time"] = _date(instance.ready_at - load_s, ahead_s)
-    if instance.state in (InstanceState.QUEUED, InstanceState.STARTING):
-        further["Estimated Ready Time"] = _date(instance.ready_at, ahead_s)
     return said | {name: value for name, value in further.items() if value is not None}
+
+
+def _estimates(jobs: ClusterJobs, instance: Instance) -> dict[str, str | None]:
+    """Return when an instance that does not serve yet will begin to run, and to serve."""
+    if instance.state not in (InstanceState.QUEUED, InstanceState.STARTING):
+        return {}
+    estimates = {"Estimated Ready Time": _date(instance.ready_at, jobs.ahead_s)}
+    load_s = jobs.load_s(instance)
+    if instance.state is InstanceState.QUEUED and instance.ready_at and load_s is not None:
+        starts_at = _date(instance.ready_at - load_s, jobs.ahead_s)
+        return {"Estimated Start Time": starts_at, **estimates}
+    return estimates
 
 
 def site(jobs: ClusterJobs) -> dict[str, Any]:

@@ -83,9 +83,6 @@ def prospect(
     leading = _leading(found)
     outlook = outlook_at(view.observation, post)
     forbidden = _forbidden(catalog, model, place, outlook)
-    nobody = place.upkeep is not None and view.reach is Reach.AWAY and post not in view.ready
-    unreachable = _UNREACHABLE if nobody and leading is None else ""
-    waits = outlook.waits if outlook else ""
     observed_at = view.observation.observed_at if view.observation else None
     return Prospect(
         cluster=cluster.name,
@@ -94,9 +91,9 @@ def prospect(
         requests=view.requests_at(post),
         stage=leading.stage.value if leading and leading.stage else "",
         ahead=leading.ahead if leading else None,
-        reason=leading.reason if leading else waits,
+        reason=_reason(leading, outlook),
         ready_in_s=_ready_in_s(leading, outlook, view.observation, now=now),
-        never=forbidden or unreachable,
+        never=forbidden or _unreachable(place, view, post, leading),
         final=bool(forbidden),
         observed_at=observed_at,
         silent=observed_at is not None and now - observed_at > SILENT_AFTER_S,
@@ -141,6 +138,21 @@ def _forbidden(
     if outlook is not None and outlook.refused:
         return f"The cluster does not run it: {outlook.refused}"
     return ""
+
+
+def _unreachable(place: Deployment, view: SiteView, post: Post, leading: Instance | None) -> str:
+    """Return why nobody can have an instance started: its site cannot be told."""
+    is_served = leading is not None or post in view.ready
+    if place.upkeep is None or view.reach is not Reach.AWAY or is_served:
+        return ""
+    return _UNREACHABLE
+
+
+def _reason(leading: Instance | None, outlook: ModelOutlook | None) -> str:
+    """Return why the model must wait: in the scheduler's words, or the site's."""
+    if leading is not None:
+        return leading.reason
+    return outlook.waits if outlook else ""
 
 
 def _leading(found: Collection[Instance]) -> Instance | None:

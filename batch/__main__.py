@@ -1,0 +1,58 @@
+"""A batch at the command line: `python -m batch COMMAND …`.
+
+`validate`, `run`, `status` and `remaining` need no gateway; the others ask one for its batches.
+
+Exit status: 0 done, 2 wrong arguments, 3 the input is refused, 6 the disk failed, 130 interrupted,
+141 who read the output has left; each command says what else.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from contextlib import suppress
+
+from batch.client.commands import cancel, listing, results, resume, submit, watch
+from batch.client.commands.ending import DISK, INTERRUPTED
+from batch.commands import output, program, remaining, run, status, validate
+from batch.errors import DiskFailed
+
+COMMANDS = (validate, run, status, remaining, submit, watch, cancel, resume, results, listing)
+#: As a shell tells of a program that was ended by SIGPIPE.
+UNREAD = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    output.prepare()
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except output.Unread:
+        status = UNREAD
+    except DiskFailed as error:
+        # It is the output that failed; the commands tell of all other files themselves.
+        with suppress(output.Unread, DiskFailed):
+            output.write(sys.stderr, f"{error}\n")
+        status = DISK
+    output.silence(sys.stdout)
+    output.silence(sys.stderr)
+    return status
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = ArgumentParser(
+        prog=program.name(), description=__doc__, formatter_class=RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_to(commands)
+    given = parser.parse_args(arguments)
+    status: int = given.run(given)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

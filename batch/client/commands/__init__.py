@@ -1,0 +1,1 @@
+"""What people ask of a gateway's batches at the command line: one command, one module."""

@@ -1,0 +1,1 @@
+"""What `python -m batch` can be asked for: one command, one module."""

@@ -1,0 +1,122 @@
+"""`run IN`: send every line of a file to an engine, and get one record for each.
+
+Run it again and it goes on where it ended, whatever ended it.
+
+Exit status: 0 over, 2 wrong arguments, 3 the input is refused, 4 ended before the end: run again,
+5 another runner has taken over, 6 the disk failed: run again when it works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from batch import errors
+from batch.commands import program, run_options, screen
+from batch.commands.screen import LastingScreen, Screen
+from batch.folder import Folder
+from batch.outcome import Outcome, Status
+from batch.runner import Runner
+from batch.transports import http
+
+OVER, WRONG, REFUSED, RESUME, TAKEN_OVER, DISK = 0, 2, 3, 4, 5, 6
+
+#: Nearly all that a run makes is gone a moment later, without cycles. To look for some at every 700
+#: new objects, as Python does, costs a twelfth of the processor time.
+_OBJECTS_BEFORE_A_LOOK = 50_000
+
+_STATUSES: tuple[tuple[type[errors.BatchError], int, str], ...] = (
+    (errors.KeyUnreadable, WRONG, ""),
+    (errors.TakenOver, TAKEN_OVER, ""),
+    (errors.DiskFailed, DISK, "the disk failed: "),
+    (errors.InputUnreadable, DISK, "the input cannot be read: "),
+    (errors.EngineGone, RESUME, ""),
+    (errors.Left, RESUME, ""),
+)
+
+
+def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser(
+        "run",
+        help="run a batch, or go on with one",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    run_options.add_to(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(given: Namespace) -> int:
+    """Run the batch and return the exit status."""
+    if given.input is None and given.folder is None:
+        given.parser.error("give IN, or --folder, or both")
+    # Records of our own loggers, without bodies; a terminal has its bar for that.
+    level = logging.WARNING if sys.stdout.isatty() else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    gc.set_threshold(_OBJECTS_BEFORE_A_LOOK, *gc.get_threshold()[1:])
+    shown = LastingScreen(screen.of(sys.stdout), sys.stdout)
+    try:
+        outcome = asyncio.run(_run(given, shown))
+    except errors.BatchError as error:
+        return _ended(error, shown)
+    except OSError as error:
+        # The folder could not even be made, or not be read.
+        return _ended(errors.DiskFailed(str(error)), shown)
+    shown.end(outcome, run_options.folder(given))
+    return REFUSED if outcome.status is Status.FAILED else OVER
+
+
+async def _run(given: Namespace, shown: Screen) -> Outcome:
+    if given.folder is None:
+        await asyncio.to_thread(_allow_another_try, run_options.folder(given))
+    async with http.opened(run_options.address(given)) as engine:
+        runner = Runner(run_options.job(given), engine, tell=shown.show)
+        with _signals(runner, shown):
+            return await runner.run()
+
+
+def _allow_another_try(folder: Folder) -> None:
+    """Forget that an input was refused: who runs it again has mended it, or sees the same."""
+    outcome = folder.outcome()
+    if outcome is not None and outcome.status is Status.FAILED and not outcome.total:
+        folder.forget_outcome()
+
+
+@contextmanager
+def _signals(runner: Runner, shown: Screen) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the run in order, and a second Ctrl-C at once."""
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def interrupted() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            shown.say("Waiting for the lines under way. Once more Ctrl-C: do not wait.")
+        runner.leave(within_s=None if asked == 1 else 0.0)
+
+    loop.add_signal_handler(signal.SIGTERM, runner.leave)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _ended(error: errors.BatchError, shown: Screen) -> int:
+    """Say why there is no outcome, and what to do."""
+    for kind, status, words in _STATUSES:
+        if isinstance(error, kind):
+            again = status in {RESUME, DISK} and sys.stdout.isatty()
+            hint = f"\nTo go on: {program.command(*sys.argv[1:])}" if again else ""
+            shown.say(f"{words}{error}{hint}")
+            return status
+    raise error

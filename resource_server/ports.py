@@ -1,4 +1,7 @@
-"""Every seam of the gateway on one page: what the services need from the outside world."""
+"""Every seam of the gateway on one page: what the services need from the outside world.
+
+Those of files and batches are on a page of their own, `batch_ports`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self
 
+from compute_functions.contract import JsonObject
 from resource_server.domain.catalog import Catalog, Cluster
 from resource_server.domain.identity import Grant
 from resource_server.domain.inference import (
@@ -21,6 +25,7 @@ from resource_server.domain.lifecycle import Observation, Place, SiteView
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.domain.limits import Claim, Standing, Verdict
 from resource_server.domain.metrics import Page
+from resource_server.domain.site_functions import SiteFunction
 
 
 class IdentityProvider(Protocol):
@@ -269,6 +274,20 @@ class SiteViews(Protocol):
         """
 
 
+class SiteCalls(Protocol):
+    """What has a site's functions called, by the site link or as a Globus Compute task."""
+
+    async def call(self, cluster: Cluster, function: SiteFunction, wire: JsonObject) -> JsonObject:
+        """Return what the function gave; a `SiteFailure` is given like everything else.
+
+        Raises an `UpstreamError` if there is no answer. Then the function may have run: all that
+        are called here may be called again.
+        """
+
+    def pause_s(self, cluster: Cluster) -> float:
+        """Return how long to wait between two questions to the site (seconds)."""
+
+
 class CatalogStore(Protocol):
     """Where the catalog is kept."""
 
@@ -307,6 +326,40 @@ class Lease(Protocol):
 
     async def release(self, fence: int) -> None:
         """Let the next one take the lease at once."""
+
+
+class Tenure(Protocol):
+    """The time for which a process is the active controller, from one `acquire` to its end."""
+
+    @property
+    def fence(self) -> int:
+        """Its number, which every write states, in the database and elsewhere."""
+
+    def require(self) -> None:
+        """Return if it is surely not over, by this process's own clock, or raise `LeaseLost`.
+
+        It belongs right before everything that is done outside the database, which would refuse
+        an old number: a process may have been stopped for an hour since its last line.
+        """
+
+
+class Duty(Protocol):
+    """A kind of work that the active controller does, one round after the other."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+
+    @property
+    def every_s(self) -> float:
+        """How long it pauses between two rounds (seconds)."""
+
+    async def perform(self, tenure: Tenure) -> None:
+        """Do one round: read the truth, take one step, write it back under the tenure's number.
+
+        It begins anew with each tenure, and may be cancelled anywhere, as by a kill. What it raises
+        ends its round and no other duty's; `LeaseLost` ends the tenure.
+        """
 
 
 class Part(Protocol):

@@ -23,6 +23,7 @@ from compute_functions.contract.instances import (
     Stage,
 )
 from compute_functions.contract.lifecycle import (
+    FOR_BATCHES,
     Demand,
     DesiredModel,
     DesiredState,
@@ -45,6 +46,7 @@ from compute_functions.contract.requests import EngineRequest
 __all__ = [
     "COMPRESS_FROM",
     "ENVELOPE_ALLOWANCE",
+    "FOR_BATCHES",
     "GLOBUS_PAYLOAD_LIMIT",
     "MAX_UNPACKED",
     "PROTOCOL_VERSION",

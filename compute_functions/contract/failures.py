@@ -42,6 +42,11 @@ class FailureCode(StrEnum):
     CALLER_LEFT = "caller_left"
     #: The site's operators must act: HOTNODE_SITE_DIR is not set, or a file is missing.
     SITE_MISCONFIGURED = "site_misconfigured"
+    #: The site does not take this batch, or this piece of it; asking again helps nothing. Only
+    #: `run_batch` and `batch_file` say this and the next: no reader of requests meets them.
+    BATCH_REFUSED = "batch_refused"
+    #: The site has no batch of this id, or has it no more.
+    BATCH_UNKNOWN = "batch_unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

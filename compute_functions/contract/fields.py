@@ -41,6 +41,11 @@ def text(values: JsonObject, name: str) -> str:
     return value
 
 
+def purpose(values: JsonObject) -> str:
+    """Return what an instance is for: nothing for callers, as who was not updated yet means it."""
+    return text({"purpose": ""} | values, "purpose")
+
+
 def encoded(value: str, name: str) -> bytes:
     """Return the UTF-8 of `value`; JSON can carry halves of characters, which have none."""
     try:

@@ -41,7 +41,9 @@ class Instance:
     Times are seconds since the epoch by the site's clock, and None where nobody knows. `ready_at`
     is when it became ready or probably will, `ends_at` when its walltime is over. `detail` is for
     everybody who may see the model; `reason` is why the scheduler lets it wait; `ahead` is how many
-    jobs are before it in the queue. `running` and `waiting` are the engine's requests.
+    jobs are before it in the queue. `running` and `waiting` are the engine's requests;
+    `gpu_percent` is how busy its GPUs were a few seconds ago, as a mean. One with a `purpose` is
+    for that alone, and no caller's request may be sent there.
     """
 
     model: str
@@ -62,6 +64,8 @@ class Instance:
     ahead: int | None = None
     running: float | None = None
     waiting: float | None = None
+    gpu_percent: float | None = None
+    purpose: str = ""
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -100,6 +104,9 @@ class Instance:
             ahead=fields.optional_count(wire, "ahead"),
             running=fields.optional_number(wire, "running"),
             waiting=fields.optional_number(wire, "waiting"),
+            # Sites that were not updated yet do not say it.
+            gpu_percent=fields.optional_number({"gpu_percent": None} | wire, "gpu_percent"),
+            purpose=fields.purpose(wire),
         )
 
 
@@ -119,7 +126,8 @@ class ModelOutlook:
     A cold start takes about `queue_s` in the scheduler's queue and `load_s` on its node (seconds;
     None where nobody knows yet). `refused` is why the site does not run it; nothing if it does.
     `waits` is why it has fewer instances than it should and none is being started for now, as for
-    want of room or after failed starts; nothing if it need not wait.
+    want of room or after failed starts; nothing if it need not wait. With a `purpose` it is about
+    the instances for that alone.
     """
 
     model: str
@@ -128,6 +136,7 @@ class ModelOutlook:
     load_s: float | None = None
     refused: str = ""
     waits: str = ""
+    purpose: str = ""
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -144,6 +153,7 @@ class ModelOutlook:
             load_s=fields.optional_number(values, "load_s"),
             refused=fields.text(values, "refused"),
             waits=fields.text(values, "waits"),
+            purpose=fields.purpose(values),
         )
 
 

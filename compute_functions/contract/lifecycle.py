@@ -14,6 +14,8 @@ MOST_MODELS = 10_000
 #: Bounds of what one model may be told: whoever wants more has made a mistake.
 MOST_INSTANCES = 1_000
 MOST_GPUS = 1_024
+#: The purpose of instances that exist for batches alone: no caller's request comes there.
+FOR_BATCHES = "batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +27,8 @@ class DesiredModel:
     is off. Beyond `min`, instances end when nobody has used the model for `idle_timeout_s`; with
     `autoscale` more are started while requests wait. Of two models the one with the higher
     `priority` is served first. Instances that were submitted before `unloaded_at` (seconds since
-    the epoch, the gateway's clock; 0 for never) go, and demand before it does not count.
+    the epoch, the gateway's clock; 0 for never) go, and demand before it does not count. What the
+    instances are for is their `purpose`: nothing for callers, or `FOR_BATCHES`.
     """
 
     model: str
@@ -40,6 +43,7 @@ class DesiredModel:
     refresh: bool = True
     autoscale: bool = False
     unloaded_at: float = 0.0
+    purpose: str = ""
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -62,6 +66,7 @@ class DesiredModel:
             refresh=fields.flag(values, "refresh"),
             autoscale=fields.flag(values, "autoscale"),
             unloaded_at=fields.duration(values, "unloaded_at"),
+            purpose=fields.purpose(values),
         )
         if desired.min > desired.max:
             raise ContractError("min is more than max")
@@ -89,27 +94,36 @@ class DesiredState:
             "v": PROTOCOL_VERSION,
             "generation": self.generation,
             "revision": self.revision,
-            "models": [model.to_wire() for model in self.models],
+            "models": [model.to_wire() for model in self.models if not model.purpose],
+            # Apart: a site that was not updated yet would take them for the same models twice.
+            "with_purpose": [model.to_wire() for model in self.models if model.purpose],
         }
 
     @classmethod
     def from_wire(cls, wire: object) -> Self:
         """Read what `to_wire` wrote."""
-        values = fields.versioned(wire)
-        models = fields.items(values, "models", most=MOST_MODELS)
+        values: JsonObject = {"with_purpose": []} | fields.versioned(wire)
+        models = [
+            *fields.items(values, "models", most=MOST_MODELS),
+            *fields.items(values, "with_purpose", most=MOST_MODELS),
+        ]
         desired = cls(
             generation=fields.count(values, "generation"),
             revision=fields.count(values, "revision"),
             models=tuple(DesiredModel.from_wire(model) for model in models),
         )
-        if len({(one.model, one.framework) for one in desired.models}) < len(desired.models):
+        if len(set(map(_what, desired.models))) < len(desired.models):
             raise ContractError("a model is listed twice")
         return desired
 
 
+def _what(one: DesiredModel) -> tuple[str, str, str]:
+    return one.model, one.framework, one.purpose
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDemand:
-    """How much one hub's callers want a model.
+    """How much one hub's callers want a model; with a `purpose`, who wants it for that.
 
     `waiting` requests have no instance, `running` have one. `used_s` is for how many seconds nobody
     has used it; None if this hub knows of no use.
@@ -120,6 +134,7 @@ class ModelDemand:
     waiting: int = 0
     running: int = 0
     used_s: float | None = None
+    purpose: str = ""
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -135,6 +150,7 @@ class ModelDemand:
             waiting=fields.count(values, "waiting"),
             running=fields.count(values, "running"),
             used_s=fields.optional_number(values, "used_s"),
+            purpose=fields.purpose(values),
         )
 
 

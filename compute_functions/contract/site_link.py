@@ -19,12 +19,14 @@ from compute_functions.contract.errors import ContractError
 from compute_functions.contract.fields import JsonObject
 from compute_functions.contract.instances import SiteStatus
 from compute_functions.contract.lifecycle import Demand, DesiredState
+from compute_functions.contract.site_calls import CallAnswer, Offer, SiteCall
 
 PATH = "/relay/v1/site"
 SUBPROTOCOL = "hotnode-site.v1"
 #: The claim `role` of a site's credential, and what tells its sessions from those of relays.
 ROLE = "site"
-#: The longest message (bytes): a site with thousands of instances.
+#: The longest message (bytes): a site with thousands of instances. A piece of a batch's file takes
+#: a third of it.
 MOST_MESSAGE = 4 * 1024 * 1024
 #: Each side speaks at least so often, and takes a silence of three such times for an end (seconds).
 HEARTBEAT_S = 5.0
@@ -44,6 +46,12 @@ class MessageKind(StrEnum):
     DEMAND = "demand"
     #: Agent to hub: what there is.
     OBSERVED = "observed"
+    #: Agent to hub, right after ACCEPT: which functions may be called.
+    OFFER = "offer"
+    #: Hub to agent: the call of one of them.
+    CALL = "call"
+    #: Agent to hub: what it gave.
+    ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +77,7 @@ class Accepted:
         )
 
 
-Said: TypeAlias = Accepted | DesiredState | Demand | SiteStatus
+Said: TypeAlias = Accepted | DesiredState | Demand | SiteStatus | Offer | SiteCall | CallAnswer
 
 _READERS: dict[MessageKind, Callable[[object], Said]] = {
     MessageKind.ACCEPT: Accepted.from_wire,
@@ -77,6 +85,9 @@ _READERS: dict[MessageKind, Callable[[object], Said]] = {
     MessageKind.DESIRED: DesiredState.from_wire,
     MessageKind.DEMAND: Demand.from_wire,
     MessageKind.OBSERVED: SiteStatus.from_wire,
+    MessageKind.OFFER: Offer.from_wire,
+    MessageKind.CALL: SiteCall.from_wire,
+    MessageKind.ANSWER: CallAnswer.from_wire,
 }
 
 

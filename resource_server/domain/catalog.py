@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from resource_server.domain import errors
+from resource_server.domain.batch_offer import BatchOffer
+from resource_server.domain.inference import RESERVED_EVERYWHERE
 from resource_server.domain.upkeep import Override, Upkeep
 
 
@@ -156,6 +158,11 @@ class Framework:
     cache_salt: bool = False
     direct: DirectTarget | None = None
 
+    @property
+    def reserved(self) -> frozenset[str]:
+        """All body fields that callers may not set here."""
+        return RESERVED_EVERYWHERE | self.reserved_fields
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
@@ -163,7 +170,8 @@ class Cluster:
 
     `relay_key` is the public key with which the site enrolled for relays: the base64 of an Ed25519
     key's 32 bytes, nothing for a site without relays. `transports` are the ways there, the
-    preferred one first. Without `globus_compute` nobody there can be asked what runs.
+    preferred one first. Without `globus_compute` nobody there can be asked what runs. Without
+    `batches` it takes none.
     """
 
     name: str
@@ -175,6 +183,7 @@ class Cluster:
     maintenance: str = ""
     access: AccessRule = AccessRule()
     relay_key: str = ""
+    batches: BatchOffer | None = None
 
     def framework(self, name: str) -> Framework:
         """Return one of the frameworks, or raise `FrameworkNotFound`."""
@@ -189,11 +198,15 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One place that serves a model; without `upkeep` somebody else starts its instances there."""
+    """One place that serves a model; without `upkeep` somebody else starts its instances there.
+
+    With `batch_upkeep` there are others beside them, for batches alone.
+    """
 
     cluster: str
     framework: str
     upkeep: Upkeep | None = None
+    batch_upkeep: Upkeep | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +227,8 @@ class Model:
 
     `routes` are paths below `/v1/`, as `chat/completions`. `created` is seconds since the epoch.
     `modalities` is what it takes beside text. `recommended` are the values of parameters that its
-    makers advise; nobody applies them.
+    makers advise; nobody applies them. `engine` is by which the site runs it, as far as its file
+    says so.
     """
 
     id: str
@@ -229,6 +243,7 @@ class Model:
     aliases: tuple[Alias, ...] = ()
     recommended: Mapping[str, Any] = field(default_factory=dict)
     access: AccessRule = AccessRule()
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

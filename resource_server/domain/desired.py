@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from compute_functions.contract import DesiredModel, DesiredState
+from compute_functions.contract import FOR_BATCHES, DesiredModel, DesiredState
 from resource_server.domain.catalog import Catalog, Deployment
 from resource_server.domain.upkeep import Override, Upkeep
 
 _NOTHING_SAID = Override(model="", cluster="")
+#: So much lower is the priority of instances for batches: below that of any model for callers.
+_BELOW_CALLERS = 10_000_000
 
 
 def managed(catalog: Catalog, cluster: str) -> Iterator[tuple[str, Deployment, Upkeep]]:
@@ -29,11 +32,29 @@ def desired_state(catalog: Catalog, cluster: str) -> DesiredState:
     return DesiredState(
         generation=catalog.generation,
         revision=catalog.version,
-        models=tuple(
-            desired_model(name, place.framework, upkeep, override_of(catalog, name, cluster))
-            for name, place, upkeep in managed(catalog, cluster)
+        models=(
+            *(
+                desired_model(name, place.framework, upkeep, override_of(catalog, name, cluster))
+                for name, place, upkeep in managed(catalog, cluster)
+            ),
+            *_for_batches(catalog, cluster),
         ),
     )
+
+
+def _for_batches(catalog: Catalog, cluster: str) -> Iterator[DesiredModel]:
+    """Yield the models that have instances for batches alone, where batches are taken.
+
+    What operators pin or load is for callers; what they unload or disable is so for batches, too.
+    """
+    if catalog.clusters[cluster].batches is None:
+        return
+    for name, place, _ in managed(catalog, cluster):
+        if place.batch_upkeep is None:
+            continue
+        said = replace(override_of(catalog, name, cluster), pinned=0)
+        found = desired_model(name, place.framework, place.batch_upkeep, said)
+        yield replace(found, purpose=FOR_BATCHES, priority=found.priority - _BELOW_CALLERS)
 
 
 def override_of(catalog: Catalog, model: str, cluster: str) -> Override:

@@ -6,13 +6,18 @@
     │   │   ├── StreamingUnsupported
     │   │   ├── RouteNotServed
     │   │   ├── ReservedField
-    │   │   └── InvalidImage
+    │   │   ├── InvalidImage
+    │   │   ├── IdempotencyKeyReused
+    │   │   ├── BatchNotOffered
+    │   │   └── BatchOver, BatchNotOver, BatchFailed
     │   ├── Unauthenticated
     │   ├── Forbidden
     │   │   └── ReauthenticationRequired
     │   ├── NotFound               ClusterNotFound, FrameworkNotFound, ModelNotFound,
-    │   │                          ProjectNotFound
+    │   │                          ProjectNotFound, StoredFileNotFound, BatchNotFound
     │   ├── RateLimited
+    │   ├── TooManyBatches
+    │   ├── FileQuotaExceeded
     │   └── PayloadTooLarge
     ├── UpstreamError              the caller waits, or an operator acts
     │   ├── IdentityServiceUnavailable
@@ -29,9 +34,14 @@
     │   ├── AnswerTooLarge
     │   ├── LimitStoreUnavailable
     │   ├── LimitStoreBusy
+    │   ├── FilesUnavailable
     │   └── DatabaseUnavailable
     ├── StreamComesWhole           the answer is asked for in one piece; callers never see it
     ├── LeaseLost                  another controller goes on; callers never see it
+    ├── SiteRefusal                a site's word about one batch; callers never see it
+    │   ├── BatchNotNow
+    │   ├── BatchRefusedThere
+    │   └── BatchUnknownThere
     └── OperatorError              an operator acts; callers never see it
         ├── CatalogInvalid
         ├── SchemaUnfit
@@ -117,6 +127,37 @@ class InvalidImage(InvalidRequest):
     code = "invalid_image_url"
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    """Another batch was asked for with this idempotency key. Take a new key."""
+
+    code = "idempotency_key_reused"
+
+
+class BatchNotOffered(InvalidRequest):
+    """The model takes no batches here; GET …/v1/models marks those that do with the flag B."""
+
+    code = "batch_not_offered"
+    param = "model"
+
+
+class BatchOver(InvalidRequest):
+    """The batch is over, and cannot be cancelled any more."""
+
+    code = "batch_over"
+
+
+class BatchNotOver(InvalidRequest):
+    """The batch is not over, so that it has no result yet. Ask for its status."""
+
+    code = "batch_not_over"
+
+
+class BatchFailed(InvalidRequest):
+    """The batch has failed, and has no result; the message says why."""
+
+    code = "batch_failed"
+
+
 class Unauthenticated(CallerError):
     """The request carries no valid token."""
 
@@ -177,6 +218,18 @@ class ProjectNotFound(NotFound):
     code = "project_not_found"
 
 
+class StoredFileNotFound(NotFound):
+    """There is no such file, or it is not yours."""
+
+    code = "file_not_found"
+
+
+class BatchNotFound(NotFound):
+    """There is no such batch, or it is not yours."""
+
+    code = "batch_not_found"
+
+
 class PayloadTooLarge(CallerError):
     """The request body is larger than the service or its transport carries."""
 
@@ -204,6 +257,18 @@ class RateLimited(CallerError):
         self.retry_after_s: float = retry_after_s
         self.measure = measure
         self.standings = standings
+
+
+class TooManyBatches(CallerError):
+    """You have as many batches under way as are allowed. Wait for one to end, or cancel one."""
+
+    code = "too_many_batches"
+
+
+class FileQuotaExceeded(CallerError):
+    """Your files would take more room than is allowed. Delete some."""
+
+    code = "file_quota_exceeded"
 
 
 class UpstreamError(HotnodeError):
@@ -334,6 +399,13 @@ class LimitStoreBusy(UpstreamError):
     retry_after_s = 5.0
 
 
+class FilesUnavailable(UpstreamError):
+    """The gateway cannot store or read files now. Try again later."""
+
+    code = "files_unavailable"
+    retry_after_s = 60.0
+
+
 class DatabaseUnavailable(UpstreamError):
     """The gateway's database did not answer. Try again shortly."""
 
@@ -351,6 +423,30 @@ class LeaseLost(HotnodeError):
     """Another controller has taken over."""
 
     code = "lease_lost"
+
+
+class SiteRefusal(HotnodeError):
+    """A site answers, and does not do what it is asked with a batch."""
+
+    code = "site_refusal"
+
+
+class BatchNotNow(SiteRefusal):
+    """The site cannot do it now; the message says why, in words for the batch's owner."""
+
+    code = "batch_not_now"
+
+
+class BatchRefusedThere(SiteRefusal):
+    """The site does not take the batch, now or later; the message says why to its owner."""
+
+    code = "batch_refused_there"
+
+
+class BatchUnknownThere(SiteRefusal):
+    """The site has no such batch."""
+
+    code = "batch_unknown_there"
 
 
 class OperatorError(HotnodeError):

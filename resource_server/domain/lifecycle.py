@@ -79,7 +79,8 @@ class Observation:
 
     Times in what it reported are by the site's clock, which is `ahead_s` before the gateway's.
     Instances and outlooks stand by framework and model: hundreds of requests may wait for one of
-    them, and all look at each change.
+    them, and all look at each change. Both are of instances for callers; those that are for batches
+    alone are `for_batches`, and no request is sent there.
     """
 
     observed_at: float
@@ -87,6 +88,7 @@ class Observation:
     outlooks: tuple[ModelOutlook, ...] = ()
     agent: AgentReport | None = None
     ahead_s: float = 0.0
+    for_batches: tuple[Instance, ...] = ()
 
     def __post_init__(self) -> None:
         """Sort what was reported."""
@@ -152,6 +154,13 @@ def model_state(instances: Iterable[Instance]) -> ModelState:
         return ModelState.BUSY
     present = {instance.state for instance in found}
     return next((word for state, word in _BEST_FIRST if state in present), ModelState.IDLE)
+
+
+def gpu_percent(instances: Iterable[Instance]) -> float | None:
+    """Return how busy the GPUs of a model's instances are, as a mean; None where nobody knows."""
+    known = [(one.gpu_percent, one.gpus or 1) for one in instances if one.gpu_percent is not None]
+    gpus = sum(count for _, count in known)
+    return sum(percent * count for percent, count in known) / gpus if known else None
 
 
 def instances_at(observation: Observation | None, post: Post) -> Collection[Instance]:

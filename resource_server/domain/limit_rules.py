@@ -34,6 +34,7 @@ class Allowance:
     tokens_per_minute: int | None = None
     tokens_per_minute_per_model: int | None = None
     concurrent_requests: int | None = None
+    batch_requests_per_minute: int | None = None
     max_body_bytes: int | None = None
     max_upload_bytes: int | None = None
     models: Mapping[str, ModelAllowance] = field(default_factory=dict)
@@ -53,6 +54,7 @@ _OF_ALL: tuple[tuple[Measure, Callable[[Allowance], int | None]], ...] = (
 )
 _OF_A_KEY: Callable[[Allowance], int | None] = attrgetter("requests_per_minute_per_key")
 _TOKENS_OF_ANY_MODEL: Callable[[Allowance], int | None] = attrgetter("tokens_per_minute_per_model")
+_ABOUT_BATCHES: Callable[[Allowance], int | None] = attrgetter("batch_requests_per_minute")
 _BODY: Callable[[Allowance], int | None] = attrgetter("max_body_bytes")
 _UPLOAD: Callable[[Allowance], int | None] = attrgetter("max_upload_bytes")
 _OF_A_MODEL: tuple[tuple[Measure, Callable[[ModelAllowance], int | None]], ...] = (
@@ -140,6 +142,17 @@ class LimitRules:
             for amount in amounts
             if amount.scope is not Scope.KEY or person.credential
         )
+
+    def batch_limits_of(self, person: Person) -> tuple[Limit, ...]:
+        """Return the limits that a person's requests about files and batches must keep to.
+
+        They are none of those on requests to models: who waits for a batch asks again and again.
+        """
+        amount = _amount(self._ranks(self._whose(person)), _ABOUT_BATCHES)
+        if not amount:
+            return ()
+        measured = _Amount(measure=Measure.REQUESTS, scope=Scope.BATCHES, amount=amount)
+        return (measured.limit(person, None),)
 
     def body_sizes_of(self, person: Person) -> BodySizes:
         """Return how large a person's requests may be."""

@@ -28,6 +28,8 @@ class Scope(StrEnum):
     PERSON = "person"
     KEY = "key"
     MODEL = "model"
+    #: Those about files and batches, which go to no model.
+    BATCHES = "batches"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

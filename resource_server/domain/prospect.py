@@ -19,6 +19,7 @@ from resource_server.domain.lifecycle import (
     Reach,
     Requests,
     SiteView,
+    gpu_percent,
     instances_at,
     model_state,
     outlook_at,
@@ -39,7 +40,8 @@ class Prospect:
     `reason` why the scheduler lets it wait, or why nothing is started. `ready_in_s` is an estimate,
     None where nobody can say.
     `never` is why no instance will come; nothing if one may. With `final` that stays so until an
-    operator acts. `silent` tells that the site has not spoken for longer than it should.
+    operator acts. `silent` tells that the site has not spoken for longer than it should, and
+    `gpu_percent` how busy the GPUs of its instances are.
     """
 
     cluster: str
@@ -54,6 +56,7 @@ class Prospect:
     final: bool = False
     observed_at: float | None = None
     silent: bool = False
+    gpu_percent: float | None = None
 
     def facts(self) -> dict[str, str | int | float]:
         """Return what is known, by the names under which callers see it."""
@@ -97,6 +100,7 @@ def prospect(
         final=bool(forbidden),
         observed_at=observed_at,
         silent=observed_at is not None and now - observed_at > SILENT_AFTER_S,
+        gpu_percent=gpu_percent(found),
     )
 
 
@@ -176,19 +180,25 @@ def _ready_in_s(
 ) -> float | None:
     """Return in how many seconds the model will serve, as far as the site can tell."""
     if leading is None or observation is None:
-        return _from_nothing_s(outlook)
+        # While its site has a reason to start none, what a start takes says nothing.
+        return None if outlook and outlook.waits else _from_nothing_s(outlook)
     if leading.state is InstanceState.READY:
         return 0.0
     if leading.ready_at is not None:
         return max(0.0, leading.ready_at - observation.ahead_s - now)
-    since = leading.submitted_at
+    since, whole_s = _under_way_s(leading, outlook)
+    if whole_s is None or since is None:
+        return whole_s
+    return max(0.0, since + whole_s - observation.ahead_s - now)
+
+
+def _under_way_s(
+    leading: Instance, outlook: ModelOutlook | None
+) -> tuple[float | None, float | None]:
+    """Return since when an instance is on its way, and how long that takes from then on."""
     if leading.state is InstanceState.STARTING:
-        since, whole = leading.started_at, outlook.load_s if outlook else None
-    else:
-        whole = _from_nothing_s(outlook)
-    if whole is None or since is None:
-        return whole
-    return max(0.0, since + whole - observation.ahead_s - now)
+        return leading.started_at, outlook.load_s if outlook else None
+    return leading.submitted_at, _from_nothing_s(outlook)
 
 
 def _from_nothing_s(outlook: ModelOutlook | None) -> float | None:

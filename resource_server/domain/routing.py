@@ -84,6 +84,12 @@ def names_at(catalog: Catalog, person: Person, base: Base) -> list[NamedModel]:
     ]
 
 
+def require_base(catalog: Catalog, person: Person, base: Base) -> None:
+    """Raise `Forbidden` or a `NotFound` if a base URL leads nowhere for somebody."""
+    _project(catalog, person, base)
+    _require_place(catalog, person, base)
+
+
 def _usable(person: Person, seen: tuple[Destination, ...]) -> tuple[Destination, ...]:
     """Return the places for which this login will do; raises what says so if there is none."""
     usable = [place for place in seen if policy.may_use(person, place.cluster.access)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from compute_functions.contract import (
+    FOR_BATCHES,
     AgentReport,
     ContractError,
     Demand,
@@ -50,7 +52,11 @@ INSTANCE = Instance(
     gpus=4,
     ready_at=5.0,
     ahead=3,
+    gpu_percent=41.5,
+    purpose=FOR_BATCHES,
 )
+#: What those that were not updated yet do not tell.
+LATER = {"gpu_percent", "purpose"}
 STATUS = SiteStatus(
     observed_at=2.0,
     instances=(INSTANCE,),
@@ -76,9 +82,18 @@ def test_a_value_is_read_as_it_was_written(value: Any) -> None:
 def test_a_value_lacks_nothing_and_mistakes_nothing(value: Any) -> None:
     wire = value.to_wire()
     for field in wire:
-        for damaged in ({**wire, field: object()}, {k: v for k, v in wire.items() if k != field}):
+        lacking = {k: v for k, v in wire.items() if k != field}
+        for damaged in ({**wire, field: object()}, *((lacking,) if field not in LATER else ())):
             with pytest.raises(ContractError):
                 type(value).from_wire(damaged)
+
+
+@pytest.mark.row("L-14")
+def test_an_older_site_tells_less_of_an_instance() -> None:
+    wire = INSTANCE.to_wire()
+    for field in LATER:
+        del wire[field]
+    assert Instance.from_wire(wire) == replace(INSTANCE, gpu_percent=None, purpose="")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +117,16 @@ def test_a_model_is_desired_once() -> None:
     wire = DESIRED.to_wire()
     with pytest.raises(ContractError, match="twice"):
         DesiredState.from_wire({**wire, "models": wire["models"] * 2})
+
+
+def test_a_model_is_desired_once_more_for_another_purpose() -> None:
+    both = replace(DESIRED, models=(MODEL, replace(MODEL, min=0, purpose=FOR_BATCHES)))
+    assert DesiredState.from_wire(over_the_wire(both.to_wire())) == both
+    wire = both.to_wire()
+    # One that was not updated yet reads what is for callers, and nothing twice.
+    assert DesiredState.from_wire({**wire, "with_purpose": []}) == DESIRED
+    with pytest.raises(ContractError, match="twice"):
+        DesiredState.from_wire({**wire, "with_purpose": wire["with_purpose"] * 2})
 
 
 def test_desired_states_are_in_order() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute_functions.contract import DesiredState
+from compute_functions.contract import FOR_BATCHES, DesiredModel, DesiredState
+from resource_server.domain.batch_offer import BatchOffer
 from resource_server.domain.catalog import Catalog, Deployment
 from resource_server.domain.desired import desired_state
 from resource_server.domain.upkeep import Override, Upkeep, Wish
@@ -90,3 +91,42 @@ def test_whatever_is_said_the_site_can_read_it(wishes):
         said = said.told(wish, now=5.0)
     desired = state(said)
     assert DesiredState.from_wire(desired.to_wire()) == desired
+
+
+BATCHES = BatchOffer(groups=frozenset({"g"}))
+ALONE = Upkeep(gpus=4, walltime_s=7200, min=0, max=2, idle_timeout_s=60, priority=5, refresh=False)
+
+
+def for_batches(*overrides: Override, offer: BatchOffer | None = BATCHES) -> list[DesiredModel]:
+    """Return what is desired for batches alone of a model, and check the rest."""
+    place = Deployment(cluster="local", framework="vllm", upkeep=UPKEEP, batch_upkeep=ALONE)
+    other = kept("c/d", upkeep=replace(UPKEEP, min=0, priority=-1_000_000))
+    models = [replace(model("a/b"), deployments=(place,)), other]
+    taking = replace(cluster(), batches=offer)
+    desired = desired_state(Catalog([taking], models, overrides=overrides), "local").models
+    assert [one.model for one in desired if not one.purpose] == ["a/b", "c/d"]
+    found = [one for one in desired if one.purpose]
+    # Callers of whatever model come first.
+    assert all(one.priority < two.priority for one in found for two in desired if not two.purpose)
+    return found
+
+
+def test_a_model_is_desired_for_batches_beside_its_callers():
+    (one,) = for_batches()
+    assert (one.model, one.framework, one.purpose) == ("a/b", "vllm", FOR_BATCHES)
+    assert (one.min, one.max, one.gpus, one.walltime_s) == (0, 2, 4, 7200)
+    assert (one.idle_timeout_s, one.refresh) == (60, False)
+
+
+def test_where_no_batches_are_taken_nothing_is_for_them():
+    assert for_batches(offer=None) == []
+
+
+def test_what_operators_keep_up_is_for_callers_and_what_they_end_is_ended():
+    said = Override(model="a/b", cluster="local")
+    (pinned,) = for_batches(said.told(Wish.PIN, now=1.0, instances=3))
+    assert (pinned.min, pinned.max) == (0, 2)
+    (unloaded,) = for_batches(said.told(Wish.UNLOAD, now=9.0))
+    assert (unloaded.max, unloaded.unloaded_at) == (2, 9.0)
+    (disabled,) = for_batches(said.told(Wish.DISABLE, now=9.0))
+    assert (disabled.min, disabled.max) == (0, 0)

@@ -191,3 +191,23 @@ def test_without_a_rule_about_sizes_the_settings_count():
         people={"alice@example.org": Allowance(concurrent_requests=2)},
     )
     assert rules.body_sizes_of(ALICE) == NO_SIZES == BodySizes(body=None, upload=None)
+
+
+def test_requests_about_batches_have_a_limit_of_their_own():
+    rules = LimitRules(
+        defaults=(Allowance(requests_per_minute=1), Allowance(batch_requests_per_minute=600)),
+        groups={"staff": Allowance(batch_requests_per_minute=900), "other": Allowance()},
+        people={"carol@example.org": Allowance(batch_requests_per_minute=0)},
+    )
+
+    def of(who) -> list[Limit]:
+        return list(rules.batch_limits_of(who))
+
+    limit = Limit(measure=Measure.REQUESTS, amount=900, owner=ID, scope=Scope.BATCHES)
+    assert of(ALICE) == [limit]
+    bob = person("bob@example.org")
+    assert of(bob) == [replace(limit, amount=600, owner=bob.primary.id)]
+    assert of(person("carol@example.org", "staff")) == []
+    assert of(replace(ALICE, credential="beef")) == [limit]
+    assert amounts(rules) == {"requests person": 1}
+    assert LimitRules().batch_limits_of(ALICE) == ()

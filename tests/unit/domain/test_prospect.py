@@ -207,7 +207,9 @@ class TestWhatCallersAreTold:
 
     def test_why_nothing_is_started_is_the_reason(self):
         waits = replace(outlook(load_s=5.0), waits="no GPUs are free")
-        assert look(outlook=waits).facts()["reason"] == "no GPUs are free"
+        facts = look(outlook=waits).facts()
+        assert facts["reason"] == "no GPUs are free"
+        assert "estimated_wait_s" not in facts, "nobody knows when it is started"
         # The scheduler's own word for the job that is there says more.
         queued = instance(QUEUED, reason="Priority")
         assert look(queued, outlook=waits).reason == "Priority"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compute_functions.contract import (
+    FOR_BATCHES,
     AgentReport,
     Instance,
     InstanceState,
@@ -31,6 +32,7 @@ INSTANCE = Instance(
     walltime_s=3600.0,
     running=2.0,
     waiting=0.0,
+    gpu_percent=99.5,
 )
 OUTLOOK = ModelOutlook(model="a/b", framework="vllm", queue_s=1.0, load_s=2.0)
 
@@ -66,7 +68,13 @@ def test_a_start_that_cannot_be_is_now():
     assert taken(started_at=9e14).started_at == NOW
 
 
-@pytest.mark.parametrize("name", ["walltime_s", "running", "waiting"])
+@pytest.mark.row("L-14")
+def test_no_gpu_is_busier_than_all_the_time():
+    assert taken(gpu_percent=100.0).gpu_percent == 100.0
+    assert taken(gpu_percent=100.1).gpu_percent is None
+
+
+@pytest.mark.parametrize("name", ["walltime_s", "running", "waiting", "gpu_percent"])
 def test_nothing_is_less_than_nothing(name: str):
     assert getattr(taken(**{name: -1.0}), name) is None
 
@@ -93,3 +101,16 @@ def test_a_models_instances_are_found_among_all():
         str(at) for at in range(70) if at % 7 == 3
     ]
     assert instances_at(found, ("vllm", "m")) == ()
+
+
+def test_what_is_not_for_callers_is_told_apart():
+    """Whatever looks at a model's instances sees those that answer callers, and no others."""
+    alone = replace(INSTANCE, name="b", purpose=FOR_BATCHES)
+    status = SiteStatus(
+        observed_at=NOW,
+        instances=(alone, INSTANCE, replace(alone, purpose="training")),
+        outlooks=(replace(OUTLOOK, purpose=FOR_BATCHES, refused="no"), OUTLOOK),
+    )
+    found = observed(status, now=NOW)
+    assert (found.instances, found.for_batches) == ((INSTANCE,), (alone,))
+    assert found.outlooks == (OUTLOOK,)

@@ -90,11 +90,19 @@ class Endpoint:
 
     def status(self) -> Status:
         """Look at the agent's files; the service is not asked."""
-        registered = self.folder / "endpoint.json"
-        known = json.loads(registered.read_text()) if registered.exists() else {}
         pid = self._pid()
         running = pid is not None and processes.started(pid) is not None and self._is_fresh()
-        return Status(name=self.name, id=known.get("endpoint_id", ""), running=running)
+        return Status(name=self.name, id=self._id(), running=running)
+
+    def _id(self) -> str:
+        try:
+            known = json.loads((self.folder / "endpoint.json").read_text())
+        except FileNotFoundError:
+            return ""
+        except json.JSONDecodeError:
+            # The agent writes it in place: it is not whole yet. Whoever waits looks again.
+            return ""
+        return str(known.get("endpoint_id", ""))
 
     def _pid(self) -> int | None:
         try:

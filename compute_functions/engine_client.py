@@ -14,6 +14,9 @@ from compute_functions import errors
 #: A socket of this host answers at once; a port of another host within the site's network (s).
 CONNECT_TIMEOUT_S = 10.0
 _CHUNK = 256 * 1024
+#: By this header an instance's door says that the engine has heard nothing of a request.
+NOT_SENT = "x-hotnode-not-sent"
+_HTTPS = "https://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +44,20 @@ class Answer:
 class Engine:
     """Where an engine listens, and the key that opens it.
 
-    `endpoint` is the path of a Unix socket, or an address as `http://127.0.0.1:8000`.
+    `endpoint` is the path of a Unix socket, or an address as `http://127.0.0.1:8000`. One as
+    `https://node-7:40123` is an instance's door, which must show the certificate with this
+    `fingerprint` before anything is sent.
     """
 
     endpoint: str
     api_key: str = field(repr=False)
+    fingerprint: str = ""
+    connect_s: float = CONNECT_TIMEOUT_S
+
+    @property
+    def is_door(self) -> bool:
+        """Whether it is another host's, reached by the door of its instance."""
+        return self.endpoint.startswith(_HTTPS)
 
     def headers(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of a call: those given, and the key."""
@@ -59,6 +71,8 @@ class Engine:
         """Make one call on a connection of its own, or raise a `CallFailed`."""
         try:
             return await self._send(call)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise call_failed(error, self.endpoint) from error
         except TimeoutError as error:
             raise errors.EngineTimedOut(
                 f"no answer to {call.path} within {call.timeout_s:g} s"
@@ -74,7 +88,7 @@ class Engine:
 
         Raises what aiohttp raises. Without a timeout the caller keeps the time.
         """
-        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=self.connect_s)
         async with (
             aiohttp.ClientSession(
                 connector=self._connector(), timeout=timeout, auto_decompress=False
@@ -88,6 +102,8 @@ class Engine:
                 allow_redirects=False,
             ) as response,
         ):
+            if self.is_door and NOT_SENT in response.headers:
+                raise NotSent(response.headers[NOT_SENT])
             yield response
 
     async def _send(self, call: Call) -> Answer:
@@ -99,15 +115,31 @@ class Engine:
     def _connector(self) -> aiohttp.BaseConnector:
         if self.endpoint.startswith("/"):
             return aiohttp.UnixConnector(path=self.endpoint, force_close=True)
+        if self.is_door:
+            shown = aiohttp.Fingerprint(bytes.fromhex(self.fingerprint))
+            return aiohttp.TCPConnector(force_close=True, ssl=shown)
         return aiohttp.TCPConnector(force_close=True)
 
     def _base(self) -> str:
         return "http://engine" if self.endpoint.startswith("/") else self.endpoint
 
 
+class NotSent(aiohttp.ClientError):
+    """The door of an instance did not pass a request on: for want of this."""
+
+
+#: Who shows another certificate is sent nothing, and a door says itself what it did not pass on.
+NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+    NotSent,
+)
+
+
 def call_failed(error: Exception, endpoint: str) -> errors.CallFailed:
     """Return what aiohttp's error means: nothing is sent before there is a connection."""
-    never_sent = isinstance(error, aiohttp.ClientConnectorError)
+    never_sent = isinstance(error, NEVER_SENT)
     kind = errors.EngineUnreachable if never_sent else errors.EngineBrokeOff
     return kind(f"{endpoint}: {error}")
 

@@ -56,7 +56,8 @@ class EngineConfig:
     policy sets them. `inherited` names the variables that the engine gets from the launcher.
     `paths` maps each path that callers may use to the engine's own; `probes` are by route, a path
     less `/v1/`. Every `watch_every_s` the engine's health is asked for.
-    `load` is None for an engine that does not tell how busy it is.
+    `load` is None for an engine that does not tell how busy it is. Lines of batches are sent with
+    `batch_priority`; None for an engine that does not schedule by priorities.
     """
 
     name: str
@@ -75,6 +76,7 @@ class EngineConfig:
     required_arguments: Mapping[str, str]
     reserved_arguments: tuple[str, ...]
     load: LoadMetrics | None = None
+    batch_priority: int | None = None
 
     @property
     def wants_port(self) -> bool:
@@ -115,6 +117,9 @@ def load(file: Path) -> EngineConfig:
         required_arguments=section.mapping("required_arguments"),
         reserved_arguments=section.texts("reserved_arguments"),
         load=_load(section.section("load")) if "load" in section.names() else None,
+        batch_priority=section.whole_number("batch_priority", least=1)
+        if section.has("batch_priority")
+        else None,
     )
 
 

@@ -71,8 +71,9 @@ class EngineProcess:
 async def _started(
     command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> asyncio.subprocess.Process:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = await _opened(log)
     try:
+        # Here and not in a thread: the kernel takes the end of the thread for that of the parent.
         return await asyncio.create_subprocess_exec(
             *command,
             env=dict(environment),
@@ -83,3 +84,20 @@ async def _started(
         )
     finally:
         os.close(descriptor)
+
+
+async def _opened(log: Path) -> int:
+    """Open a log; in a thread, for it may stand on a shared disk that hangs."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    opening = asyncio.get_running_loop().run_in_executor(None, os.open, log, flags, 0o600)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opened: asyncio.Future[int]) -> None:
+    """Close what nobody waits for any more."""
+    if not opened.cancelled() and opened.exception() is None:
+        os.close(opened.result())

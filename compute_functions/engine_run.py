@@ -10,10 +10,10 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from compute_functions import (
     engine_command,
@@ -22,9 +22,11 @@ from compute_functions import (
     private_file,
     runtime_directory,
 )
-from compute_functions.attendant import Attendant, Ending
+from compute_functions.attendant import Attendant, Companion, Ending
 from compute_functions.contract import InstanceState
 from compute_functions.contract.instances import Stage
+from compute_functions.door.door import Door
+from compute_functions.door.fronts import Fronts
 from compute_functions.engine_client import Engine
 from compute_functions.engine_process import EngineProcess
 from compute_functions.instances import Registration
@@ -32,14 +34,39 @@ from compute_functions.launch import Launch
 from compute_functions.local_weights import LocalWeights
 from compute_functions.registrar import Fields, Registrar, Vitals
 from compute_functions.relay.credentials import Claims, CredentialSource
+from compute_functions.relay.engine_calls import CallerWatch
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.relay.relay import Relay, Served
+from compute_functions.relay.supervision import beside
 from compute_functions.runtime_directory import RuntimeDirectory
 
 log = logging.getLogger("hotnode.launcher")
 
+#: After a fault of the part that works on batches, before it begins again (seconds).
+_RESTART_S = 5.0
 #: Where an instance's credentials come from.
 Credentials: TypeAlias = Callable[[Claims], CredentialSource]
+
+
+class BatchCompanion(Companion, Protocol):
+    """A companion that also works on batches; `run` is kept running beside the engine."""
+
+    async def run(self) -> None:
+        """Work until cancelled; leave no process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batches:
+    """How an engine comes to batches, and what must know of its callers for that.
+
+    `made` makes the companion around the callers' own: of an instance's registration, with its own
+    folder.
+    """
+
+    made: Callable[[Companion, Registration, Path], BatchCompanion]
+    watch: CallerWatch
+
 
 #: What everybody may know of a mistake of the operators: its own words name paths.
 WRONG_FILES = "a file or setting of the site is wrong; its operators find more in the job's log"
@@ -54,16 +81,24 @@ class _Run:
     registrar: Registrar
     attendant: Attendant
     relay: Relay
+    door: Door | None
     places: engine_command.Places
     key: str
+    batches: BatchCompanion | None = None
 
 
 async def run(
-    launch: Launch, ending: Ending, credentials: Credentials, *, vitals: Vitals = Fields
+    launch: Launch,
+    ending: Ending,
+    credentials: Credentials,
+    *,
+    vitals: Vitals = Fields,
+    batches: Batches | None = None,
 ) -> None:
     """Run one instance until `ending` asks; leave no process, no socket, no key and no copy.
 
-    `vitals` are told in the registration beside what is known here. Raises `EngineFailed`,
+    `vitals` are told in the registration beside what is known here; with `batches` the engine
+    works on these too. Raises `EngineFailed`,
     `ConfigurationError` or `AlreadyRunning`; the first two once they are registered, if the
     instance was.
     """
@@ -71,10 +106,10 @@ async def run(
     _refuse_twin(launch)
     identity = f"{launch.site.root.absolute()}:{launch.name}"
     with runtime_directory.claimed(launch.runtime_root, identity) as runtime:
-        run = _assembled(launch, ending, credentials, runtime)
+        run = _assembled(launch, ending, credentials, runtime, batches)
         run.registrar.watch(vitals)
         with private_file.lent(Path(run.registrar.registration.api_key_file), run.key):
-            async with run.registrar.beating():
+            async with run.registrar.beating(), _opened(run.door, runtime), _beside(run.batches):
                 try:
                     await _lived(run)
                 finally:
@@ -82,7 +117,11 @@ async def run(
 
 
 def _assembled(
-    launch: Launch, ending: Ending, credentials: Credentials, runtime: RuntimeDirectory
+    launch: Launch,
+    ending: Ending,
+    credentials: Credentials,
+    runtime: RuntimeDirectory,
+    batches: Batches | None,
 ) -> _Run:
     """Make the parts of a run; nothing is started or registered yet."""
     port = loopback_port.free() if launch.engine.wants_port else 0
@@ -90,16 +129,27 @@ def _assembled(
     registration = launch.registration(endpoint)
     key = secrets.token_urlsafe(32)
     engine = Engine(endpoint=endpoint, api_key=key)
-    relay = _relay(launch, registration, engine, credentials)
+    watch = None if batches is None else batches.watch
+    relay = _relay(launch, registration, engine, credentials=credentials, watch=watch)
+    door = _door(launch, registration, engine, watch)
+    if door is not None:
+        registration = replace(registration, door=door.address, door_fingerprint=door.fingerprint)
     registrar = Registrar(launch.site, registration, heartbeat_s=launch.heartbeat_s)
+    callers: Companion = relay if door is None else Fronts(relay, door)
+    worked_on = None if batches is None else batches.made(callers, registration, runtime.path)
     return _Run(
         launch=launch,
         ending=ending,
         registrar=registrar,
         attendant=Attendant(
-            config=launch.engine, registrar=registrar, engine=engine, ending=ending, companion=relay
+            config=launch.engine,
+            registrar=registrar,
+            engine=engine,
+            ending=ending,
+            companion=callers if worked_on is None else worked_on,
         ),
         relay=relay,
+        door=door,
         places=engine_command.Places(
             engines_dir=launch.engines_dir,
             runtime_dir=runtime.path,
@@ -107,6 +157,7 @@ def _assembled(
             port=port,
         ),
         key=key,
+        batches=worked_on,
     )
 
 
@@ -173,11 +224,40 @@ def _copy(launch: Launch) -> LocalWeights | None:
     )
 
 
+def _door(
+    launch: Launch, registration: Registration, engine: Engine, watch: CallerWatch | None
+) -> Door | None:
+    """Return the instance's door, where the site wants one and callers may come."""
+    if not launch.task_host or launch.purpose:
+        return None
+    paths = registration.paths.values()
+    return Door(engine, name=registration.name, host=launch.task_host, paths=paths, watch=watch)
+
+
+def _beside(batches: BatchCompanion | None) -> AbstractAsyncContextManager[None]:
+    if batches is None:
+        return nullcontext()
+    return beside(batches.run, name="batches", pause_s=_RESTART_S)
+
+
+def _opened(door: Door | None, runtime: RuntimeDirectory) -> AbstractAsyncContextManager[None]:
+    return nullcontext() if door is None else door.opened(runtime.path)
+
+
 def _relay(
-    launch: Launch, registration: Registration, engine: Engine, credentials: Credentials
+    launch: Launch,
+    registration: Registration,
+    engine: Engine,
+    *,
+    credentials: Credentials,
+    watch: CallerWatch | None,
 ) -> Relay:
-    """Return the instance's relay; at a site that is not enrolled it has no hub to dial."""
-    enrolment = Enrolment.read(launch.site) or Enrolment(cluster="", hubs=())
+    """Return the instance's relay.
+
+    At a site that is not enrolled, and of an instance that is not for callers, it dials no hub.
+    """
+    known = None if launch.purpose else Enrolment.read(launch.site)
+    enrolment = known or Enrolment(cluster="", hubs=())
     claims = Claims(
         cluster=enrolment.cluster,
         instance=registration.name,
@@ -191,6 +271,7 @@ def _relay(
             engine=engine,
             paths=registration.paths,
             load=launch.engine.load,
+            watch=watch,
         ),
         enrolment=enrolment,
         credentials=credentials(claims),

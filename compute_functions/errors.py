@@ -6,9 +6,16 @@
     ├── AlreadyRunning        the instance's name is taken by a living launcher
     ├── EngineFailed          the engine did not start, or died
     ├── DriverFailed          the scheduler refused, hung, or said what is not understood
+    │   └── SubmissionRefused     it said no to a job, so that none exists
     ├── LeaseLost             another agent holds the site's lease, or ours ran out
     ├── Outranked             jobs carry a higher fencing number than our lease
     ├── DiskFailed            the site's directory refused, or did not answer in time
+    ├── BatchRefused          the site does not take a batch; it says why to the person
+    │   └── AccessRefused         the person may not use a path, or nobody can as things are
+    ├── BatchUnknown          there is no such batch here (any more)
+    ├── NoRoom                the site has no room for the batch now
+    │   └── FilesAway             the person's own files cannot be used now
+    │       └── FilesTimedOut         they were waited for in vain
     ├── EndpointFailed        the Globus Compute endpoint did not do what it was told
     ├── LinkFailed            a relay's link to a hub was not opened, or it was cut
     │   ├── HubRefused            the hub answered the opening with another status than 101
@@ -62,6 +69,10 @@ class DriverFailed(SiteError):
     """The scheduler refused, did not answer in time, or said what is not understood."""
 
 
+class SubmissionRefused(DriverFailed):
+    """The scheduler said no to a job, or was never asked for it: none exists."""
+
+
 class LeaseLost(SiteError):
     """Another agent holds the site's lease, or ours was not renewed in time."""
 
@@ -76,6 +87,30 @@ class Outranked(SiteError):
 
 class DiskFailed(SiteError):
     """The site's directory refused, or did not answer in time."""
+
+
+class BatchRefused(SiteError):
+    """The site does not take a batch, or not this piece of it; the person reads the message."""
+
+
+class AccessRefused(BatchRefused):
+    """The person may not use a path, or nobody can as things are."""
+
+
+class BatchUnknown(SiteError):
+    """There is no such batch at this site, or no more."""
+
+
+class NoRoom(SiteError):
+    """The site has no room for the batch now; later it may have."""
+
+
+class FilesAway(NoRoom):
+    """The person's own files cannot be used now; later they may be."""
+
+
+class FilesTimedOut(FilesAway):
+    """The person's own files were waited for in vain."""
 
 
 class EndpointFailed(SiteError):

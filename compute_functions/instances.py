@@ -58,8 +58,12 @@ class Registration:
     The file is written at every change, and every `heartbeat_s` seconds until the end. `healthy_at`
     is when the engine last answered its health probe; `running` and `waiting` are its requests as
     it tells them itself, `in_flight` all that the instance knows to be under way, by its relay or
-    otherwise; `credentials_left` is how many of the credentials that it was handed are unused. Each
-    is None where nobody knows, or nobody asked.
+    otherwise; `credentials_left` is how many of the credentials that it was handed are unused;
+    `gpu_percent` is how busy its GPUs are. Each is None where nobody knows or asked.
+
+    `door` is the address at which other hosts of the site reach the instance, `door_fingerprint`
+    that of the certificate which it shows there; both are empty if it has none. One with a
+    `purpose` is for that alone.
     """
 
     name: str
@@ -90,6 +94,10 @@ class Registration:
     waiting: float | None = None
     in_flight: int | None = None
     credentials_left: int | None = None
+    gpu_percent: float | None = None
+    door: str = ""
+    door_fingerprint: str = ""
+    purpose: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -153,6 +161,9 @@ class Registration:
             ends_at=self.ends_at,
             running=self.running,
             waiting=self.waiting,
+            # Of one that has ended it is what was seen last.
+            gpu_percent=self.gpu_percent if self.attended else None,
+            purpose=self.purpose,
         )
 
 

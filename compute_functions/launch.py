@@ -24,6 +24,8 @@ class Launch:
     `gpus`, `walltime_s` and `submitted_at` are known of a job that was ordered. `local_weights` is
     a folder of the node's own disk to which the weights are copied, if their model's file wants
     that; `keep_weights` leaves the copy there. `extra_arguments` are the site's own for this model.
+    At `task_host`, an address of this node, functions on other hosts of the site come in. A run
+    with a `purpose` is for that alone: callers reach it by no way.
     """
 
     site: SiteDirectory
@@ -41,6 +43,8 @@ class Launch:
     local_weights: Path | None = None
     keep_weights: bool = False
     extra_arguments: tuple[str, ...] = ()
+    task_host: str = ""
+    purpose: str = ""
 
     @property
     def log_file(self) -> Path:
@@ -87,4 +91,5 @@ class Launch:
             gpus=self.gpus,
             walltime_s=self.walltime_s,
             submitted_at=self.submitted_at,
+            purpose=self.purpose,
         )

@@ -12,6 +12,24 @@ from compute_functions.operator_yaml import Section
 #: What a model serves whose file does not say; the gateway's catalog has the same.
 ROUTES = ("chat/completions", "completions")
 _ENGINES = "{engines_dir}"
+#: Where batches run: on the model's instances beside its callers, or on some of their own.
+SHARED, OWN = "shared", "own"
+#: How those of their own are kept: the gateway's catalog says so, from the same file.
+_KEPT = ("max", "walltime", "idle_timeout")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchTerms:
+    """How a model's batches run, beside the requests of callers.
+
+    While callers use an instance, batches get at most `share` of it, None for what the site says.
+    Never more than `concurrency` lines are under way; None for what the engine takes. With the
+    `placement` `OWN` they run on instances that no caller uses, if the gateway wants some.
+    """
+
+    placement: str = SHARED
+    share: float | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +43,7 @@ class ModelConfig:
     path: Path
     arguments: tuple[str, ...]
     copy_weights: bool = False
+    batch: BatchTerms = BatchTerms()
 
 
 def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
@@ -43,7 +62,36 @@ def load(file: Path, engines_dir: Path | None = None) -> ModelConfig:
         path=path,
         arguments=section.texts("arguments") if "arguments" in section.names() else (),
         copy_weights="copy_weights" in section.names() and section.flag("copy_weights"),
+        batch=_batch(section.section("batch")) if section.has("batch") else BatchTerms(),
     )
+
+
+def _batch(section: Section) -> BatchTerms:
+    section.allow(*BatchTerms.__slots__, *_KEPT)
+    return BatchTerms(
+        placement=_placement(section) if section.has("placement") else SHARED,
+        share=_share(section) if section.has("share") else None,
+        concurrency=(
+            section.whole_number("concurrency", least=1) if section.has("concurrency") else None
+        ),
+    )
+
+
+def _placement(section: Section) -> str:
+    text = section.text("placement")
+    if text not in (SHARED, OWN):
+        raise section.wrong("placement", f"{text!r} is unknown; known are {SHARED} and {OWN}")
+    return text
+
+
+def _share(section: Section) -> float:
+    try:
+        share = float(section.text("share"))
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise section.wrong("share", "must be above 0, and at most 1")
+    return share
 
 
 def _weights(section: Section, file: Path, engines_dir: Path | None) -> Path:

@@ -30,7 +30,8 @@ class Order:
     `instance` is its name, never used twice. `engine_file` and `model_file` are the site's own.
     `submitted_at` is seconds since the epoch; `generation` and `fence` tell which desired state and
     which agent it is of. `hot` is whether the model is kept up always: the site may give such jobs
-    another partition or quality of service.
+    another partition or quality of service. With a `purpose` it is for that alone, and no caller's
+    request comes there.
     """
 
     instance: str
@@ -44,6 +45,7 @@ class Order:
     generation: int
     fence: int
     hot: bool = False
+    purpose: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Self:

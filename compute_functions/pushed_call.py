@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from typing import TypeAlias
 
 import aiohttp
 
@@ -14,7 +15,7 @@ from compute_functions.contract.failures import FailureCode
 from compute_functions.contract.frames import MAX_DATA, Frame, FrameKind, encoded
 from compute_functions.contract.pushes import ALIVE_EVERY_S, STREAM
 from compute_functions.contract.relay import AnswerEnd, AnswerError, AnswerHead
-from compute_functions.engine_client import Call, Engine, call_failed
+from compute_functions.engine_client import NEVER_SENT, Call, Engine, call_failed
 from compute_functions.errors import EngineUnreachable
 
 log = logging.getLogger("hotnode.push")
@@ -22,26 +23,28 @@ log = logging.getLogger("hotnode.push")
 _EVENTS = "text/event-stream"
 #: So many parts of an answer wait for the connection to the hub; then the engine waits.
 _READ_AHEAD = 4
+#: An engine, and what it is asked.
+Way: TypeAlias = tuple[Engine, Call]
 
 
 class PushedCall:
     """Asks the engine once the hub takes the first frame, and hangs up when nobody takes more.
 
+    Of several `ways` the first counts that leads to an engine: nothing ran at those before it.
     `length` is how much of the answer was sent, `failure` why it has no end, `engine_s` how long
     the engine took.
     """
 
     def __init__(
         self,
-        engine: Engine,
-        call: Call,
+        ways: Sequence[Way],
         *,
         silence_s: float,
         started: float,
         alive_every_s: float = ALIVE_EVERY_S,
     ) -> None:
-        self._engine = engine
-        self._call = call
+        self._ways = ways
+        self._asked = ""
         self._silence_s = silence_s
         self._started = started
         self._alive_every_s = alive_every_s
@@ -89,22 +92,35 @@ class PushedCall:
         except TimeoutError:
             what = "fell silent within its answer" if self._begun else "did not answer in time"
             last = self._error(FailureCode.ENGINE_TIMEOUT, f"the engine {what}")
+        except EngineUnreachable as error:
+            last = self._unreached(error)
         except (aiohttp.ClientError, OSError) as error:
-            last = self._broken(error)
+            last = self._error(FailureCode.ENGINE_BROKE_OFF, f"{self._asked} broke off: {error}")
         else:
             last = self._end(called)
         self.engine_s = time.monotonic() - called
         await self._queue.put(last)
 
     async def _carry(self) -> None:
-        async with asyncio.timeout(self._call.timeout_s) as patience:
-            async with self._engine.open(self._call, timeout_s=None) as response:
-                head = AnswerHead(
-                    status=response.status, headers=carriage.response_headers(response.headers)
-                )
-                self._begun = True
-                await self._queue.put(Frame(FrameKind.HEAD, STREAM, 0, head.to_payload()))
-                await self._pass_on(response, patience)
+        """Ask one after the other until one is reached; raises `EngineUnreachable` if none is."""
+        unreached = EngineUnreachable("there is none")
+        async with asyncio.timeout(self._ways[0][1].timeout_s) as patience:
+            for engine, call in self._ways:
+                self._asked = engine.endpoint
+                try:
+                    return await self._ask_one(engine, call, patience)
+                except NEVER_SENT as error:
+                    unreached = EngineUnreachable(str(call_failed(error, engine.endpoint)))
+        raise unreached
+
+    async def _ask_one(self, engine: Engine, call: Call, patience: asyncio.Timeout) -> None:
+        async with engine.open(call, timeout_s=None) as response:
+            head = AnswerHead(
+                status=response.status, headers=carriage.response_headers(response.headers)
+            )
+            self._begun = True
+            await self._queue.put(Frame(FrameKind.HEAD, STREAM, 0, head.to_payload()))
+            await self._pass_on(response, patience)
 
     async def _pass_on(self, response: aiohttp.ClientResponse, patience: asyncio.Timeout) -> None:
         clock = asyncio.get_running_loop().time
@@ -132,11 +148,11 @@ class PushedCall:
         end = AnswerEnd(engine_s=now - called, site_s=now - self._started)
         return Frame(FrameKind.END, STREAM, self.length, end.to_payload())
 
-    def _broken(self, error: Exception) -> Frame:
-        failed = call_failed(error, self._engine.endpoint)
-        if isinstance(failed, EngineUnreachable):
-            return self._error(FailureCode.ENGINE_UNREACHABLE, f"the engine: {failed}")
-        return self._error(FailureCode.ENGINE_BROKE_OFF, f"the engine broke off: {failed}")
+    def _unreached(self, error: EngineUnreachable) -> Frame:
+        # Where an engine's node is gone it is as if none ran, until the site's agent replaces it.
+        is_door = self._ways[-1][0].is_door
+        code = FailureCode.MODEL_NOT_RUNNING if is_door else FailureCode.ENGINE_UNREACHABLE
+        return self._error(code, f"the engine: {error}")
 
     def _error(self, code: FailureCode, message: str) -> Frame:
         self.failure = AnswerError(code=code, message=message)

@@ -40,6 +40,7 @@ class Fields(TypedDict, total=False):
     waiting: float | None
     in_flight: int | None
     credentials_left: int | None
+    gpu_percent: float | None
 
 
 #: What is looked up at each heartbeat.

@@ -11,6 +11,8 @@ import os
 import random
 import socket
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compute_functions import carriage, errors, instances, loopback_port, pushing
@@ -30,12 +32,14 @@ from compute_functions.contract import (
 )
 from compute_functions.contract.pushes import Push, PushedAnswer
 from compute_functions.engine_client import Answer, Call, Engine
-from compute_functions.pushed_call import PushedCall
+from compute_functions.pushed_call import PushedCall, Way
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.site import SiteDirectory
 
 #: By so much may the clocks of gateway and site differ (seconds).
 CLOCK_SKEW_S = 60.0
+#: After these another instance may be asked.
+_NOTHING_RAN = frozenset({FailureCode.ENGINE_UNREACHABLE, FailureCode.MODEL_NOT_RUNNING})
 RESULT_LIMIT = GLOBUS_PAYLOAD_LIMIT - ENVELOPE_ALLOWANCE
 
 
@@ -68,13 +72,11 @@ async def answer(wire: object) -> JsonObject:
 
 async def _answer(wire: object, started: float) -> JsonObject:
     request = _read(wire)
-    registration = _instance_for(request)
-    engine = Engine(endpoint=registration.endpoint, api_key=_key(registration))
-    call = _call(request, registration.paths[request.path])
+    able = _instances_for(request)
     if request.push is not None:
-        return await _push(engine, call, request.push, started)
+        return await _push(_ways(request, able), request.push, started)
     sent = time.monotonic()
-    said = await _send(engine, call)
+    said = await _sent(request, able, until=started + request.timeout_s)
     engine_s = time.monotonic() - sent
     reply = EngineAnswer(
         status=said.status,
@@ -107,22 +109,21 @@ def _read(wire: object) -> EngineRequest:
     return request
 
 
-def _instance_for(request: EngineRequest) -> instances.Registration:
-    """Return a ready instance of the model within reach; several share the load by chance."""
+def _instances_for(request: EngineRequest) -> list[instances.Registration]:
+    """Return the ready instances of the model within reach; several share the load by chance."""
     ready = _ready(request)
     serving = [found for found in ready if request.path in found.paths]
     if not serving:
         raise _Refused(FailureCode.PATH_NOT_ALLOWED, f"{request.path} is not served here")
-    obstacles = set()
-    for chosen in random.sample(serving, len(serving)):
-        obstacle = _obstacle(chosen)
-        if not obstacle:
-            return chosen
-        obstacles.add(obstacle)
+    obstacles = {one.name: _obstacle(one) for one in serving}
+    able = [one for one in serving if not obstacles[one.name]]
+    if able:
+        return random.sample(able, len(able))
     message = f"no ready instance of {request.model} is within reach: "
     # For who asks by task it is as if none ran, which tells that another place may be asked. What
     # listens on a compute node alone is for its relay.
-    raise _Refused(FailureCode.MODEL_NOT_RUNNING, message + "; ".join(sorted(obstacles)))
+    said = "; ".join(sorted(set(obstacles.values())))
+    raise _Refused(FailureCode.MODEL_NOT_RUNNING, message + said)
 
 
 def _ready(request: EngineRequest) -> list[instances.Registration]:
@@ -133,7 +134,7 @@ def _ready(request: EngineRequest) -> list[instances.Registration]:
     known = [
         found
         for found in instances.observed(site, time.time())
-        if (found.framework, found.model) == (request.framework, request.model)
+        if (found.framework, found.model, found.purpose) == (request.framework, request.model, "")
     ]
     ready = [found for found in known if found.state is InstanceState.READY]
     if not ready:
@@ -151,6 +152,8 @@ def _obstacle(registration: instances.Registration) -> str:
     A socket and a loopback port are their own host's. Here the same port may be another engine's,
     or another user's program.
     """
+    if _comes_by_door(registration):
+        return ""
     port = loopback_port.of(registration.endpoint)
     local = port is not None or registration.endpoint.startswith("/")
     if local and registration.host != socket.gethostname():
@@ -158,6 +161,19 @@ def _obstacle(registration: instances.Registration) -> str:
     if port is not None and not loopback_port.held_by_us(port):
         return f"nobody of ours listens on the port of one on {registration.host}"
     return ""
+
+
+def _comes_by_door(registration: instances.Registration) -> bool:
+    """Tell whether an instance on another host is reached there."""
+    return bool(registration.door) and registration.host != socket.gethostname()
+
+
+def _engine(registration: instances.Registration) -> Engine:
+    key = _key(registration)
+    if _comes_by_door(registration):
+        fingerprint = registration.door_fingerprint
+        return Engine(endpoint=registration.door, api_key=key, fingerprint=fingerprint)
+    return Engine(endpoint=registration.endpoint, api_key=key)
 
 
 def _key(registration: instances.Registration) -> str:
@@ -182,12 +198,27 @@ def _call(request: EngineRequest, path: str) -> Call:
     )
 
 
-async def _push(engine: Engine, call: Call, push: Push, started: float) -> JsonObject:
+def _ways(request: EngineRequest, able: Sequence[instances.Registration]) -> list[Way]:
+    """Return how each is asked; one that has stopped just now is left out if there are others."""
+    ways, said = [], ""
+    for one in able:
+        try:
+            ways.append((_engine(one), _call(request, one.paths[request.path])))
+        except _Refused as refused:
+            if refused.failure.code not in _NOTHING_RAN:
+                raise
+            said = refused.failure.message
+    if not ways:
+        raise _Refused(FailureCode.MODEL_NOT_RUNNING, said)
+    return ways
+
+
+async def _push(ways: Sequence[Way], push: Push, started: float) -> JsonObject:
     """Push the answer, and return how that ended."""
     if not carriage.patience_is_within_reason(push.silence_s):
         raise _Refused(FailureCode.INVALID_REQUEST, f"silence_s is {push.silence_s!r}")
     enrolment = _enrolment()
-    pushed = PushedCall(engine, call, silence_s=push.silence_s, started=started)
+    pushed = PushedCall(ways, silence_s=push.silence_s, started=started)
     try:
         pushing.require_allowed(push, enrolment)
         await pushing.push_answer(push, pushed, enrolment.ca_file if enrolment else "")
@@ -209,6 +240,27 @@ def _enrolment() -> Enrolment | None:
         return Enrolment.read(SiteDirectory.from_environment(os.environ))
     except errors.ConfigurationError as error:
         raise _Refused(FailureCode.SITE_MISCONFIGURED, str(error)) from error
+
+
+async def _sent(
+    request: EngineRequest, able: Sequence[instances.Registration], *, until: float
+) -> Answer:
+    """Ask one after the other until one takes the request: nothing ran at those before it."""
+    said = "no time was left to ask it"
+    for one in able:
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            break
+        call = replace(_call(request, one.paths[request.path]), timeout_s=left_s)
+        try:
+            return await _send(_engine(one), call)
+        except _Refused as refused:
+            is_last = one is able[-1]
+            if refused.failure.code not in _NOTHING_RAN or (is_last and not _comes_by_door(one)):
+                raise
+            said = refused.failure.message
+    # Its node is gone, or it has just ended: as if none ran, until the site's agent replaces it.
+    raise _Refused(FailureCode.MODEL_NOT_RUNNING, said)
 
 
 async def _send(engine: Engine, call: Call) -> Answer:

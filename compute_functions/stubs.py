@@ -39,9 +39,25 @@ def keep_instance(wire: dict[str, object]) -> dict[str, object]:
     return keep(wire)
 
 
+def run_batch(wire: dict[str, object]) -> dict[str, object]:
+    """Take, cancel, report or forget batches of this site."""
+    from compute_functions.batch_spool.calls import run_batch as run  # noqa: PLC0415
+
+    return run(wire)
+
+
+def batch_file(wire: dict[str, object]) -> dict[str, object]:
+    """Take a piece of a batch's input, or give one of its results."""
+    from compute_functions.batch_spool.calls import batch_file as serve  # noqa: PLC0415
+
+    return serve(wire)
+
+
 STUBS: tuple[Callable[[dict[str, object]], dict[str, object]], ...] = (
     run_request,
     site_status,
     ensure_site_agent,
     keep_instance,
+    run_batch,
+    batch_file,
 )

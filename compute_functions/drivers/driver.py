@@ -41,6 +41,7 @@ class Job:
     starts_at: float | None = None
     submitted_at: float | None = None
     ahead: int | None = None
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,8 @@ class InstanceDriver(Protocol):
     async def submit(self, order: Order, *, exclude: Collection[str] = ()) -> str:
         """Submit an instance's job, on none of these nodes, and return the job's id.
 
-        After a failure the job may have been submitted all the same: `jobs` will tell.
+        After a `SubmissionRefused` there is no job. After any other failure it may have been
+        submitted all the same: `jobs` will tell.
         """
 
     async def jobs(self) -> tuple[Job, ...]:

@@ -10,13 +10,15 @@ import globus_sdk
 from globus_compute_sdk import Client
 
 from compute_functions.contract import JsonObject
-from compute_functions.errors import ConfigurationError, DriverFailed
+from compute_functions.errors import ConfigurationError, DriverFailed, SubmissionRefused
 from compute_functions.function_lock import FunctionLock
 from compute_functions.globus_client import GlobusClient
 from compute_functions.globus_service import connect
 from compute_functions.site_config.keeper_settings import KeeperSettings
 
 _T = TypeVar("_T")
+#: After these statuses the service holds no task. Not 408 or 409, and none of its own faults.
+_REFUSALS = frozenset({400, 401, 403, 404, 413, 422, 429})
 #: The stub's name (compute_functions.stubs).
 _FUNCTION = "keep_instance"
 _RESULT = "globus_compute_sdk.serialize.JSONData"
@@ -37,14 +39,22 @@ class GlobusTasks:
         self._one_at_a_time = asyncio.Lock()
 
     async def submit(self, wire: JsonObject, options: Mapping[str, Any]) -> str:
-        """Submit one task and return its id; raises `DriverFailed`."""
+        """Submit one task and return its id; raises `DriverFailed`.
+
+        It is a `SubmissionRefused` if the service took no task, or was not asked.
+        """
 
         def submit(client: Client) -> str:
             batch = client.create_batch(
                 user_endpoint_config=dict(options), result_serializers=[_RESULT]
             )
             batch.add(self._function(), (wire,))
-            reply = client.batch_run(self._settings.endpoint, batch)
+            try:
+                reply = client.batch_run(self._settings.endpoint, batch)
+            except globus_sdk.GlobusAPIError as error:
+                if error.http_status in _REFUSALS:
+                    raise SubmissionRefused(f"Globus Compute: {error}") from error
+                raise
             ((task_id,),) = reply["tasks"].values()
             return str(task_id)
 
@@ -60,9 +70,13 @@ class GlobusTasks:
         return await self._call(ask) if task_ids else set()
 
     def _function(self) -> str:
-        locked = FunctionLock.read_written(self._settings.functions).functions.get(_FUNCTION)
+        try:
+            lock = FunctionLock.read_written(self._settings.functions)
+        except ConfigurationError as error:
+            raise SubmissionRefused(str(error)) from error
+        locked = lock.functions.get(_FUNCTION)
         if locked is None:
-            raise ConfigurationError(f"{self._settings.functions} has no {_FUNCTION}")
+            raise SubmissionRefused(f"{self._settings.functions} has no {_FUNCTION}")
         return locked.id
 
     async def _call(self, work: Callable[[Client], _T]) -> _T:

@@ -13,7 +13,7 @@ from compute_functions.orders import LONGEST_NAME, Order
 
 _FORM = re.compile(
     rf"hotnode:i=([A-Za-z0-9][A-Za-z0-9-]{{0,{LONGEST_NAME - 1}}})"
-    r";g=(\d{1,18});f=(\d{1,18});m=(\S+)"
+    r";g=(\d{1,18});f=(\d{1,18});m=([^\s;]+)(?:;p=([a-z]+))?"
 )
 
 
@@ -21,13 +21,15 @@ _FORM = re.compile(
 class JobComment:
     """`hotnode:i=<instance>;g=<generation>;f=<fence>;m=<model>`, enough to adopt a job.
 
-    It has no blank and no quote: Slurm eats quotes in a script's `#SBATCH` lines.
+    One with a purpose ends in `;p=<purpose>`. It has no blank and no quote: Slurm eats quotes in a
+    script's `#SBATCH` lines.
     """
 
     instance: str
     generation: int
     fence: int
     model: str
+    purpose: str = ""
 
     @classmethod
     def of(cls, order: Order) -> Self:
@@ -37,6 +39,7 @@ class JobComment:
             generation=order.generation,
             fence=order.fence,
             model=order.model,
+            purpose=order.purpose,
         )
 
     @classmethod
@@ -50,9 +53,11 @@ class JobComment:
             generation=int(match[2]),
             fence=int(match[3]),
             model=unquote(match[4]),
+            purpose=match[5] or "",
         )
 
     @override
     def __str__(self) -> str:
         model = quote(self.model, safe="")
-        return f"hotnode:i={self.instance};g={self.generation};f={self.fence};m={model}"
+        said = f"hotnode:i={self.instance};g={self.generation};f={self.fence};m={model}"
+        return f"{said};p={self.purpose}" if self.purpose else said

@@ -20,7 +20,7 @@ from compute_functions.drivers.driver import Capacity, Job, JobState
 from compute_functions.drivers.keeper_notes import KeeperNote, KeeperNotes
 from compute_functions.drivers.provider import ProviderDriver
 from compute_functions.drivers.slurm_jobs import state_of
-from compute_functions.errors import ConfigurationError, DriverFailed
+from compute_functions.errors import ConfigurationError, DriverFailed, SubmissionRefused
 from compute_functions.instances import Registration
 from compute_functions.orders import Order
 from compute_functions.schedulers.slurm import times
@@ -74,20 +74,20 @@ class KeeperDriver:
         self._clock = clock
         self._notes = KeeperNotes(site)
         self._asked_at = 0.0
+        #: Instances whose jobs the last list did not have.
+        self._missed: set[str] = set()
 
     async def submit(self, order: Order, *, exclude: Collection[str] = ()) -> str:
         """Submit an instance's task and return its id; no node can be excluded."""
         note = KeeperNote.of(order, now=self._clock())
         await _on_disk(partial(self._notes.write, note))
-        task_id = await self._tasks.submit(
-            {"v": PROTOCOL_VERSION, "instance": order.instance},
-            {
-                "role": "blocks",
-                "gpus": order.gpus,
-                "walltime_minutes": times.minutes(order.walltime_s),
-                "hot": order.hot,
-            },
-        )
+        try:
+            task_id = await self._tasks.submit(
+                {"v": PROTOCOL_VERSION, "instance": order.instance}, _options(order)
+            )
+        except SubmissionRefused:
+            await _on_disk(partial(self._notes.remove, order.instance))
+            raise
         note = KeeperNote.of(order, now=note.submitted_at, task_id=task_id)
         await _on_disk(partial(self._notes.write, note))
         return _TASK + task_id
@@ -139,6 +139,11 @@ class KeeperDriver:
     def _held(self, note: KeeperNote, row: QueuedJob | None) -> Job | None:
         """Return an instance's job as it is now; one that has ended is forgotten."""
         state = state_of(row) if row else None
+        if row is None and note.instance not in self._missed:
+            # A list may miss a job, as after a restart of the scheduler: the next one will tell.
+            self._missed.add(note.instance)
+            return None
+        self._missed.discard(note.instance)
         if row is None or state is None:
             self._notes.remove(note.instance)
             return None
@@ -149,6 +154,7 @@ class KeeperDriver:
             generation=note.generation,
             fence=note.fence,
             model=note.model,
+            purpose=note.purpose,
             nodes=row.nodes,
             left_s=None if row.ends_at is None else max(0.0, row.ends_at - self._clock()),
             limit_s=row.limit_s,
@@ -169,6 +175,7 @@ class KeeperDriver:
             generation=note.generation,
             fence=note.fence,
             model=note.model,
+            purpose=note.purpose,
             limit_s=note.walltime_s,
             reason="waits for a block",
             submitted_at=note.submitted_at,
@@ -192,6 +199,15 @@ class KeeperDriver:
         except (ConfigurationError, OSError) as error:
             log.warning("registration_unreadable path=%s error=%s", path, error)
             return None
+
+
+def _options(order: Order) -> dict[str, Any]:
+    return {
+        "role": "blocks",
+        "gpus": order.gpus,
+        "walltime_minutes": times.minutes(order.walltime_s),
+        "hot": order.hot,
+    }
 
 
 async def _on_disk(work: Callable[[], _T]) -> _T:

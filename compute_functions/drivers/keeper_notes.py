@@ -27,6 +27,7 @@ class KeeperNote:
     fence: int
     walltime_s: float
     submitted_at: float
+    purpose: str = ""
 
     @classmethod
     def of(cls, order: Order, *, now: float, task_id: str = "") -> Self:
@@ -39,6 +40,7 @@ class KeeperNote:
             fence=order.fence,
             walltime_s=order.walltime_s,
             submitted_at=now,
+            purpose=order.purpose,
         )
 
 

@@ -15,11 +15,11 @@ from compute_functions.drivers.driver import Capacity, Job
 from compute_functions.drivers.job_comment import JobComment
 from compute_functions.drivers.slurm_jobs import SlurmJobs
 from compute_functions.drivers.slurm_provider import DirectProvider
-from compute_functions.errors import DriverFailed
+from compute_functions.errors import DriverFailed, SubmissionRefused
 from compute_functions.orders import Order, slug
 from compute_functions.schedulers import commands
 from compute_functions.schedulers.commands import KILL_S, Commands, Finished
-from compute_functions.schedulers.slurm import ENVIRONMENT, sbatch_test_only, times
+from compute_functions.schedulers.slurm import ENVIRONMENT, sbatch, sbatch_test_only, times
 from compute_functions.schedulers.slurm.squeue import QueuedJob
 from compute_functions.site import VARIABLE, SiteDirectory
 from compute_functions.site_config import ProviderBlock, SiteConfig
@@ -70,7 +70,10 @@ class ProviderDriver:
                 try:
                     return str(provider.submit(self._command(order), 1, job_name="hotnode"))
                 except ExecutionProviderException as error:
-                    raise DriverFailed(f"sbatch: {provider.last_complaint or error}") from error
+                    complaint = provider.last_complaint
+                    refused = sbatch.refuses(complaint)
+                    kind = SubmissionRefused if refused else DriverFailed
+                    raise kind(commands.complaint("sbatch", complaint or str(error))) from error
 
         return await self._in_a_thread(submit)
 
@@ -94,7 +97,7 @@ class ProviderDriver:
 
         complaint = await self._in_a_thread(cancel)
         if complaint and await self._any_lives(wanted):
-            raise DriverFailed(f"scancel: {complaint}")
+            raise DriverFailed(commands.complaint("scancel", complaint))
 
     async def starts_in(self, order: Order) -> float | None:
         """Return in how many seconds such a job would start; None if nobody can say.
@@ -104,7 +107,7 @@ class ProviderDriver:
         options = self._provider(order, _run_nothing, ()).options()
         finished = await self._commands.finish(*sbatch_test_only.arguments(options))
         if finished.status != 0:
-            raise DriverFailed(f"sbatch --test-only: {finished.complaint}")
+            raise DriverFailed(commands.complaint("sbatch --test-only", finished.complaint))
         start = sbatch_test_only.read(finished.err + finished.out)
         return None if start is None else max(0.0, start - self._clock())
 

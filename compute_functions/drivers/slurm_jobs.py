@@ -146,6 +146,7 @@ def _job(job: QueuedJob, state: JobState, comment: JobComment) -> Job:
         generation=comment.generation,
         fence=comment.fence,
         model=comment.model,
+        purpose=comment.purpose,
         nodes=job.nodes,
         limit_s=job.limit_s,
         reason=job.reason if waits else "",

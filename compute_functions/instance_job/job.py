@@ -11,7 +11,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from compute_functions import engine_run, errors, processes, site_config
+from compute_functions.batch_settings import BatchSettings
 from compute_functions.contract import InstanceState
+from compute_functions.gpu_tools import GpuGauge
+from compute_functions.instance_job import batch_runs
+from compute_functions.instance_job.gpu_watch import GpuWatch
 from compute_functions.instance_job.job_ending import JobEnding
 from compute_functions.instance_job.ordered_launch import ordered_launch
 from compute_functions.instance_job.scheduler_job import SchedulerJob
@@ -58,12 +62,14 @@ class Job:
             launch = await asyncio.to_thread(
                 ordered_launch, self.site, self.order, self.scheduler, config
             )
-            await self._run(launch, config.job)
+            await self._run(launch, config.job, config.batches)
         except errors.ConfigurationError:
             await asyncio.to_thread(self._refuse)
             raise
 
-    async def _run(self, launch: Launch, settings: JobSettings) -> None:
+    async def _run(
+        self, launch: Launch, settings: JobSettings, batch_settings: BatchSettings | None
+    ) -> None:
         order = self.order
         # What the environment knows, until the scheduler is asked.
         ends_at = self.scheduler.ends_at or self.started_at + order.walltime_s
@@ -80,17 +86,26 @@ class Job:
             # The agent signed them with the same claims, when it knew the job's id.
             return credentials
 
+        gauge = GpuGauge(os.environ, ordered=order.gpus)
+        gpus = GpuWatch(gauge)
+
         def vitals() -> Fields:
-            return {"ends_at": ending.ends_at, "credentials_left": credentials.left}
+            return {
+                "ends_at": ending.ends_at,
+                "credentials_left": credentials.left,
+                "gpu_percent": gpus.percent,
+            }
 
         clock = walltime(self.scheduler, os.environ, ends_at=ends_at)
         watches = (
             OrderWatch(self.site, order.instance, ending).run,
             WalltimeWatch(clock, ending, every_s=settings.walltime_every_s).run,
             CredentialWatch(credentials).run,
+            *((gpus.run,) if gauge.is_there else ()),
         )
         async with beside(*watches, name="watch", pause_s=_RESTART_S):
-            await engine_run.run(launch, ending, handed, vitals=vitals)
+            batches = None if batch_settings is None else batch_runs.work(launch, batch_settings)
+            await engine_run.run(launch, ending, handed, vitals=vitals, batches=batches)
 
     def _refuse(self) -> None:
         """Register that there will be no instance, unless it got so far as to do so itself."""
@@ -116,6 +131,7 @@ class Job:
             gpus=order.gpus,
             walltime_s=order.walltime_s,
             submitted_at=order.submitted_at,
+            purpose=order.purpose,
         ).write(self.site)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from compute_functions.model_config import ModelConfig
 from compute_functions.orders import Order
 from compute_functions.site import SiteDirectory
 from compute_functions.site_config import SiteConfig
+from compute_functions.site_config.policy import NODE
 
 
 def ordered_launch(
@@ -42,6 +44,8 @@ def ordered_launch(
         local_weights=config.job.local_weights_dir,
         keep_weights=config.job.keep_weights,
         extra_arguments=policy.extra_arguments.get(model.id, ()),
+        task_host=config.job.task_host.replace(NODE, job.node or socket.gethostname()),
+        purpose=order.purpose,
     )
 
 

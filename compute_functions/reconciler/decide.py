@@ -15,10 +15,11 @@ from compute_functions.reconciler.judgement import is_blind, judge
 from compute_functions.reconciler.memory import Memory, ModelMemory
 from compute_functions.reconciler.model_key import ModelKey
 from compute_functions.reconciler.orders import Orders, orders
+from compute_functions.reconciler.remnant import UNDESIRED, remnants
 from compute_functions.reconciler.renewal import renewals
 from compute_functions.reconciler.rollover import Rollover, rollover
 from compute_functions.reconciler.rotation import Rotation, rotation
-from compute_functions.reconciler.standing import Judged
+from compute_functions.reconciler.standing import Judged, Standing
 from compute_functions.reconciler.view import View
 from compute_functions.reconciler.wants import Want, want
 
@@ -51,12 +52,17 @@ def _withheld(view: View) -> str:
 def _decided(view: View, judged: tuple[Judged, ...], wants: tuple[Want, ...]) -> Decision:
     due = renewals(wants, view.policy)
     plans = [rollover(each, due, policy=view.policy, now=view.now) for each in wants]
-    leaving = (*_undesired(judged, wants), *(pair for plan in plans for pair in plan.leaving))
+    rest = remnants(view, judged, wants)
+    ending = [rollover(each, {}, policy=view.policy, now=view.now) for each in rest]
+    leaving = (
+        *_undesired(judged, wants),
+        *(pair for plan in (*plans, *ending) for pair in plan.leaving),
+    )
     ordered = orders(view, judged, plans, due)
     rotated = rotation(
         view,
         judged,
-        wants,
+        (*wants, *rest),
         blocked=ordered.blocked,
         leaving=[one for one, _ in leaving],
     )
@@ -65,17 +71,17 @@ def _decided(view: View, judged: tuple[Judged, ...], wants: tuple[Want, ...]) ->
         actions=(*ends, *ordered.submits),
         outlooks=tuple(_outlook(view, plan, ordered, rotated) for plan in plans),
         trouble=_BLIND if is_blind(view) else "",
-        memory=_remembered(view, judged, wants, rotated, ends),
+        memory=_remembered(view, judged, (*wants, *rest), rotated, ends),
     )
 
 
 def _undesired(judged: Iterable[Judged], wants: Iterable[Want]) -> tuple[tuple[Judged, str], ...]:
-    """Return the instances of models that are desired no more."""
+    """Return the jobs in the queue of models that are desired no more. What runs is let be."""
     desired = {each.group.key for each in wants}
     return tuple(
-        (one, "its model is desired no more")
+        (one, UNDESIRED)
         for one in judged
-        if one.live and one.key not in desired
+        if one.standing is Standing.WAITING and one.key not in desired
     )
 
 
@@ -96,6 +102,7 @@ def _outlook(view: View, plan: Rollover, ordered: Orders, rotated: Rotation) -> 
     return ModelOutlook(
         model=group.key.model,
         framework=group.key.framework,
+        purpose=group.key.purpose,
         queue_s=estimate.queue_s if estimate else None,
         load_s=estimate.load_s if estimate else None,
         refused=group.refused,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compute_functions.contract.lifecycle import DesiredModel, ModelDemand
 from compute_functions.reconciler.estimate import Estimate
@@ -19,8 +19,9 @@ from compute_functions.reconciler.view import View
 class Group:
     """A desired model, its demand, its instances, and what is remembered and estimated of it.
 
-    `members` are all its instances. `load_s` and `queue_s` are what a cold start takes, guessed
-    where nobody knows.
+    `members` are all its instances; `live` those that count, without those that were unloaded;
+    `ready` those that serve without doubt. `load_s` and `queue_s` are what a cold start takes,
+    guessed where nobody knows.
     """
 
     key: ModelKey
@@ -31,16 +32,15 @@ class Group:
     load_s: float
     queue_s: float
     refused: str = ""
+    live: tuple[Judged, ...] = field(init=False)
+    ready: tuple[Judged, ...] = field(init=False)
 
-    @property
-    def live(self) -> tuple[Judged, ...]:
-        """Return the instances that count: without those that were unloaded."""
-        return tuple(one for one in self.members if one.live and not self.is_unloaded(one))
-
-    @property
-    def ready(self) -> tuple[Judged, ...]:
-        """Return the instances that serve without doubt."""
-        return tuple(one for one in self.live if one.standing is Standing.READY)
+    def __post_init__(self) -> None:
+        """Sort the instances: they are looked at again and again."""
+        live = tuple(one for one in self.members if one.live and not self.is_unloaded(one))
+        object.__setattr__(self, "live", live)
+        ready = tuple(one for one in live if one.standing is Standing.READY)
+        object.__setattr__(self, "ready", ready)
 
     @property
     def is_hot(self) -> bool:
@@ -92,13 +92,17 @@ def _group(
     return Group(
         key=key,
         desired=model,
-        demand=demand or ModelDemand(model=model.model, framework=model.framework),
+        demand=demand or _nobody(key),
         memory=memory,
         members=members,
         load_s=_load_s(estimate, members, view.policy),
         queue_s=estimate.queue_s or 0.0,
         refused=refusal(view, model),
     )
+
+
+def _nobody(key: ModelKey) -> ModelDemand:
+    return ModelDemand(model=key.model, framework=key.framework, purpose=key.purpose)
 
 
 def _load_s(estimate: Estimate, members: Iterable[Judged], policy: Policy) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from compute_functions.contract.instances import InstanceState
 from compute_functions.contract.lifecycle import DesiredModel
@@ -17,6 +17,8 @@ from compute_functions.reconciler.view import View
 LOST_AFTER = 2
 #: Only several instances on several nodes can tell a broken disk from a broken node.
 _WITNESSES = 2
+#: Of an instance's own words so much is passed on (characters).
+_MOST_SAID = 300
 #: In these states somebody renews the heartbeat.
 _ATTENDED = frozenset({InstanceState.STARTING, InstanceState.READY, InstanceState.DRAINING})
 
@@ -26,7 +28,9 @@ _Verdict = tuple[Standing, str]
 def judge(view: View) -> tuple[Judged, ...]:
     """Return every instance with its standing, in the order of their names."""
     blind = is_blind(view)
-    wanted = view.desired.models if view.desired else ()
+    wanted: dict[str, list[DesiredModel]] = {}
+    for model in view.desired.models if view.desired else ():
+        wanted.setdefault(model.model, []).append(model)
     members = sorted(view.members, key=lambda member: member.instance)
     return tuple(_judged(member, view, wanted, blind=blind) for member in members)
 
@@ -54,8 +58,11 @@ def is_blind(view: View) -> bool:
     )
 
 
-def _judged(member: Member, view: View, wanted: Iterable[DesiredModel], *, blind: bool) -> Judged:
-    model = next((one for one in wanted if _serves(member, one)), None)
+def _judged(
+    member: Member, view: View, wanted: Mapping[str, Sequence[DesiredModel]], *, blind: bool
+) -> Judged:
+    named = wanted.get(member.model, ())
+    model = next((one for one in named if _is_of(member, one)), None)
     key = ModelKey.of(model) if model else member.key
     gpus = member.gpus if member.gpus is not None else (model.gpus if model else 0)
     standing, fault = _standing(member, view, blind=blind)
@@ -70,8 +77,9 @@ def _judged(member: Member, view: View, wanted: Iterable[DesiredModel], *, blind
     )
 
 
-def _serves(member: Member, model: DesiredModel) -> bool:
-    return member.model == model.model and member.framework in ("", model.framework)
+def _is_of(member: Member, model: DesiredModel) -> bool:
+    """Tell whether an instance is one of a model's; if its order is lost, its framework is, too."""
+    return member.framework in ("", model.framework) and member.purpose == model.purpose
 
 
 def _standing(member: Member, view: View, *, blind: bool) -> _Verdict:
@@ -96,7 +104,7 @@ def _unheard(member: Member, view: View) -> _Verdict:
 
 def _heard(member: Member, said: Registered, view: View, *, blind: bool) -> _Verdict:
     if said.state is InstanceState.FAILED:
-        return Standing.LOST, "it failed"
+        return Standing.LOST, _failure(said.detail)
     if said.state is InstanceState.STOPPED:
         return Standing.LEAVING, ""
     if _misses(said, view.policy, blind=blind) >= LOST_AFTER:
@@ -104,6 +112,12 @@ def _heard(member: Member, said: Registered, view: View, *, blind: bool) -> _Ver
     if member.draining or said.state is InstanceState.DRAINING:
         return Standing.LEAVING, ""
     return _answers(member, said, view)
+
+
+def _failure(detail: str) -> str:
+    """Return that an instance failed, and why, in one line for the log."""
+    why = " ".join(detail.split())[:_MOST_SAID]
+    return f"it failed: {why}" if why else "it failed"
 
 
 def _answers(member: Member, said: Registered, view: View) -> _Verdict:

@@ -15,7 +15,8 @@ class Registered:
 
     `silent_s` is for how long the agent has seen no new heartbeat. `in_flight` counts the requests
     under way, `engine_waiting` those of them that the engine has not begun; None while nobody
-    knows. `failed_probes` is how many of the agent's own probes failed in a row, if it probes.
+    knows. `failed_probes` is how many of the agent's own probes failed in a row, if it probes;
+    `detail` is in its own words how it stands.
     """
 
     state: InstanceState
@@ -24,6 +25,7 @@ class Registered:
     in_flight: int | None = 0
     engine_waiting: int | None = 0
     failed_probes: int = 0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,10 @@ class Draining:
 class Member:
     """One instance of ours that has a job, or may have one. Times are seconds since the epoch.
 
-    Of an instance whose order is lost the model comes from the job's comment, and `framework` is
-    empty, `gpus` None. An order whose submission failed without a clear answer is a pending member
-    without `job_id` until the agent is sure. `started_at` is when its job began to run, or was
-    first seen to run; `ends_at` when its walltime is over.
+    Of an instance whose order is lost model and `purpose` come from the job's comment; `framework`
+    is empty, `gpus` None. An order whose submission failed without a clear answer is a pending
+    member without `job_id` until the agent is sure. `started_at` is when its job began to run, or
+    was first seen to run; `ends_at` when its walltime is over.
     """
 
     instance: str
@@ -50,6 +52,7 @@ class Member:
     fence: int
     submitted_at: float
     framework: str = ""
+    purpose: str = ""
     job_id: str = ""
     generation: int = 0
     gpus: int | None = None
@@ -63,4 +66,4 @@ class Member:
     @property
     def key(self) -> ModelKey:
         """Return the model it serves."""
-        return ModelKey(self.model, self.framework)
+        return ModelKey(self.model, self.framework, self.purpose)

@@ -11,7 +11,7 @@ from compute_functions.reconciler.model_key import ModelKey
 #: The fields of a model's memory that are times.
 _TIMES = (
     *("failed_at", "waiting_since", "spare_since", "quiet_since", "short_since", "asked_at"),
-    *("yielded_at", "released_at"),
+    *("yielded_at", "released_at", "undesired_since"),
 )
 
 
@@ -23,7 +23,8 @@ class ModelMemory:
     requests wait, since `spare_since` it has more instances than it needs, since `quiet_since`
     no request is under way, since `short_since` there is no room for it. It was last asked for
     at `asked_at`, last gave way to another at `yielded_at`, and an unloaded instance was last
-    seen at `released_at`. `target` is how many instances it was to have.
+    seen at `released_at`. Since `undesired_since` nobody desires it any more. `target` is how many
+    instances it was to have.
     """
 
     failures: int = 0
@@ -35,6 +36,7 @@ class ModelMemory:
     asked_at: float | None = None
     yielded_at: float | None = None
     released_at: float | None = None
+    undesired_since: float | None = None
     target: int | None = None
 
     def failed(self, now: float) -> Self:

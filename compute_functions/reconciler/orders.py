@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from compute_functions.reconciler.actions import Submit
 from compute_functions.reconciler.group import Group
@@ -39,13 +39,15 @@ class Request:
 class Orders:
     """What is submitted; why which models wait; what would be submitted if there were room.
 
-    `held` is whether a hot model waits for GPUs, and nobody else takes them.
+    `ordered` counts what is submitted of each model. `held` is whether a hot model waits for GPUs,
+    and nobody else takes them.
     """
 
     room: Room
     held: bool
     rollovers: int
     submits: tuple[Submit, ...] = ()
+    ordered: Mapping[ModelKey, int] = field(default_factory=dict)
     blocked: tuple[Request, ...] = ()
     waits: Mapping[ModelKey, str]
 
@@ -140,6 +142,7 @@ def _ordered(
         held=found.held or (group.is_hot and not found.room.fits(request.gpus)),
         rollovers=found.rollovers + (request.old is not None),
         submits=(*found.submits, _submit(view, request)),
+        ordered={**found.ordered, request.key: found.ordered.get(request.key, 0) + 1},
     )
 
 
@@ -149,8 +152,7 @@ def _is_its_turn(
     """Tell whether the model may have one more, and the site another rollover."""
     group, surge = request.want.group, view.policy.surge
     present = sum(one.live for one in group.members)
-    ordered = sum(submit.key == request.key for submit in found.submits)
-    if present + ordered >= group.desired.max + surge:
+    if present + found.ordered.get(request.key, 0) >= group.desired.max + surge:
         return False
     if request.old is None or found.rollovers < surge:
         return True
@@ -205,6 +207,8 @@ def _reason(request: Request) -> str:
 def _exclude(view: View) -> tuple[str, ...]:
     """Return the suspect nodes, unless no node would be left: then a suspect one is a chance."""
     suspects = sorted(view.memory.suspects)
+    if not suspects:
+        return ()
     nodes = view.capacity.nodes if view.capacity else ()
     usable = set(nodes) - (view.capacity.down if view.capacity else frozenset())
     return () if usable and usable <= set(suspects) else tuple(suspects)

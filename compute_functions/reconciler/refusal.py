@@ -20,9 +20,15 @@ def _gpus(view: View, model: DesiredModel) -> str:
     )
     if allowed is not None and model.gpus > allowed:
         return f"it asks for {model.gpus} GPUs, and the site allows {allowed}"
-    if view.capacity is not None and model.gpus > view.capacity.gpus:
-        return f"it asks for {model.gpus} GPUs, and the site has {view.capacity.gpus}"
-    return ""
+    there = view.capacity
+    if there is None or (model.gpus and model.gpus <= there.gpus):
+        return ""
+    if not there.nodes:
+        return "the scheduler shows no nodes in the site's partition"
+    if not model.gpus:
+        return "" if set(there.nodes) - there.down else "no node of the site's partition is up"
+    asked = f"it asks for {model.gpus} GPUs"
+    return f"{asked}, and the nodes that are up in the site's partition have {there.gpus}"
 
 
 def _walltime(view: View, model: DesiredModel) -> str:

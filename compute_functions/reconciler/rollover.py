@@ -34,21 +34,37 @@ def rollover(
     """Return what becomes of a model's instances now."""
     live, target = want.group.live, want.target
     ageing = _ageing(live, renewals, now)
-    fresh = tuple(
-        one for one in live if one not in ageing and not _is_spent(one, want, policy, now)
-    )
+    fresh = _fresh(want, ageing, policy, now)
     needed = max(0, target - len(fresh))
-    unloaded = (one for one in want.group.members if one.live and want.group.is_unloaded(one))
     return Rollover(
         want=want,
         ageing=ageing,
         heirless=ageing[:needed],
         missing=max(0, needed - len(ageing)),
         leaving=(
-            *((one, "it was unloaded") for one in unloaded),
+            *_unloaded(want),
             *((one, _excess(want)) for one in _surplus(fresh, target)),
             *((one, _relief(want)) for one in _relieved(ageing, fresh, target)),
         ),
+    )
+
+
+def _unloaded(want: Want) -> tuple[tuple[Judged, str], ...]:
+    group = want.group
+    return tuple(
+        (one, "it was unloaded") for one in group.members if one.live and group.is_unloaded(one)
+    )
+
+
+def _fresh(
+    want: Want, ageing: tuple[Judged, ...], policy: Policy, now: float
+) -> tuple[Judged, ...]:
+    """Return those that count for the future."""
+    old = {one.member.instance for one in ageing}
+    return tuple(
+        one
+        for one in want.group.live
+        if one.member.instance not in old and not _is_spent(one, want, policy, now)
     )
 
 

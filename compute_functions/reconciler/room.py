@@ -25,7 +25,7 @@ class Room:
 
     def allows(self, gpus: int) -> bool:
         """Tell whether the policy lets such a job be submitted."""
-        return self.gpus >= gpus and self.jobs >= 1
+        return (gpus == 0 or self.gpus >= gpus) and self.jobs >= 1
 
     def fits(self, gpus: int) -> bool:
         """Tell whether such a job would start at once."""

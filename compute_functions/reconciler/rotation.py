@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +12,7 @@ from compute_functions.reconciler.room import Room, room_to_come
 from compute_functions.reconciler.standing import Judged, Standing
 from compute_functions.reconciler.view import View
 from compute_functions.reconciler.wants import Level, Want
+from compute_functions.reconciler.yielders import Yielders
 
 _WANTED = frozenset({Level.HOT, Level.ASKED})
 
@@ -48,7 +50,7 @@ class Rotation:
     @property
     def names(self) -> frozenset[str]:
         """Return the instances that yield."""
-        return frozenset(one.member.instance for one, _ in self.yielding)
+        return _names(one for one, _ in self.yielding)
 
 
 def rotation(
@@ -69,30 +71,30 @@ def rotation(
         room=room_to_come(view, seen),
         settled=not any(one.standing in (Standing.LEAVING, Standing.GONE) for one in seen),
     )
+    yielders = Yielders.found(view, wants)
     for claim in _claims(wants, blocked, going):
-        found = _settled(view, found, claim, [want for want in wants if want is not claim.want])
+        found = _settled(view, found, claim, yielders)
     return found
 
 
 def _claims(wants: Sequence[Want], blocked: Iterable[Request], going: set[str]) -> list[Claim]:
     """Return who lacks room or may come to, those first that are served first."""
-    requests = [request for request in blocked if request.want.level in _WANTED]
+    requests = Counter(request.key for request in blocked)
     claims: list[Claim] = []
     for want in wants:
-        waiting = [
-            one
+        if want.level not in _WANTED:
+            continue
+        claims += [
+            Claim(want=want, gpus=one.gpus, waiting=one)
             for one in want.group.live
             if one.standing is Standing.WAITING and one.member.instance not in going
         ]
-        if want.level in _WANTED:
-            claims += [Claim(want=want, gpus=one.gpus, waiting=one) for one in waiting]
-        claims += [
-            Claim(want=want, gpus=request.gpus) for request in requests if request.want is want
-        ]
+        group = want.group
+        claims += [Claim(want=want, gpus=group.desired.gpus)] * requests[group.key]
     return claims
 
 
-def _settled(view: View, found: Rotation, claim: Claim, others: Sequence[Want]) -> Rotation:
+def _settled(view: View, found: Rotation, claim: Claim, yielders: Yielders) -> Rotation:
     """Return the rotation after a claim is met, by room that there is or that others make."""
     stuck = found.settled and _is_stuck(view, claim)
     if claim.is_met(found.room) and not stuck:
@@ -101,31 +103,42 @@ def _settled(view: View, found: Rotation, claim: Claim, others: Sequence[Want]) 
     since = claim.want.group.memory.short_since
     if since is None or since + view.policy.short_s > view.now:
         return short
-    return _made_room(view, short, claim, others, stuck=stuck)
+    chosen = found.names
+    overtaken = _overtaken(view, claim, yielders, chosen)
+    rest = yielders.for_claim(claim.want, chosen | _names(overtaken))
+    return _made_room(short, claim, overtaken, rest, stuck=stuck)
 
 
 def _made_room(
-    view: View, found: Rotation, claim: Claim, others: Sequence[Want], *, stuck: bool
+    found: Rotation,
+    claim: Claim,
+    overtaken: Sequence[Judged],
+    rest: Iterable[Judged],
+    *,
+    stuck: bool,
 ) -> Rotation:
-    """Return the rotation with as many yielding as the claim needs; nobody yields in vain."""
-    room, chosen = found.room, list(_overtaken(view, claim, others, found.names))
-    reason = f"it yields to {claim.want.group.key.label}"
-    for one in _idle(view, claim, others, found.names):
-        if claim.is_met(room) and not (stuck and not chosen):
+    """Return the rotation with as many of the rest yielding as are needed; none yields in vain."""
+    chosen, room = list(overtaken), found.room
+    for one in rest:
+        one_more = stuck and not chosen
+        if claim.is_met(room) and not one_more:
             break
-        if one in chosen:
-            continue
         chosen.append(one)
-        waits = one.standing is Standing.WAITING
-        room = room.plus(one.gpus, 1, free=0 if waits else one.gpus)
-    if not claim.is_met(room):
-        chosen = list(_overtaken(view, claim, others, found.names))
-        return replace(found, yielding=(*found.yielding, *((one, reason) for one in chosen)))
+        room = _room_without(room, one)
+    met = claim.is_met(room)
+    reason = f"it yields to {claim.want.group.key.label}"
+    leaving = tuple((one, reason) for one in (chosen if met else overtaken))
     return replace(
         found,
-        room=claim.taken(room),
-        yielding=(*found.yielding, *((one, reason) for one in chosen)),
+        room=claim.taken(room) if met else found.room,
+        yielding=(*found.yielding, *leaving),
     )
+
+
+def _room_without(room: Room, one: Judged) -> Room:
+    """Return what there is when one more has ended."""
+    waits = one.standing is Standing.WAITING
+    return room.plus(one.gpus, 1, free=0 if waits else one.gpus)
 
 
 def _is_stuck(view: View, claim: Claim) -> bool:
@@ -136,47 +149,13 @@ def _is_stuck(view: View, claim: Claim) -> bool:
 
 
 def _overtaken(
-    view: View, claim: Claim, others: Iterable[Want], chosen: frozenset[str]
-) -> list[Judged]:
+    view: View, claim: Claim, yielders: Yielders, chosen: frozenset[str]
+) -> Sequence[Judged]:
     """Return the jobs that stand before a hot model's in the queue, for a while."""
-    waiting = claim.waiting
-    if waiting is None or not claim.want.group.is_hot or _is_stuck(view, claim):
-        return []
-    return [
-        one
-        for want in others
-        if not want.group.is_hot
-        for one in want.group.live
-        if one.standing is Standing.WAITING
-        and one.gpus > 0
-        and one.member.submitted_at <= waiting.member.submitted_at
-        and one.member.instance not in chosen
-    ]
+    if claim.waiting is None or not claim.want.group.is_hot or _is_stuck(view, claim):
+        return ()
+    return yielders.queued_before(claim.waiting, chosen)
 
 
-def _idle(view: View, claim: Claim, others: Iterable[Want], chosen: frozenset[str]) -> list[Judged]:
-    """Return who may yield, the least recently used first."""
-    found = [
-        (want.used_at, one.standing is Standing.READY, -one.member.submitted_at, one)
-        for want in others
-        for one in _spare(want, claim, chosen, before=view.now - view.policy.yield_s)
-    ]
-    found.sort(key=lambda entry: (*entry[:3], entry[3].member.instance))
-    return [entry[3] for entry in found]
-
-
-def _spare(want: Want, claim: Claim, chosen: frozenset[str], *, before: float) -> list[Judged]:
-    """Return the instances that a model can do without: none that `min` pins, none in use."""
-    live = [one for one in want.group.live if one.member.instance not in chosen]
-    idle = not want.asked and want.used_at <= before
-    overruled = claim.want.group.is_hot and not want.group.is_hot
-    free = [
-        one
-        for one in live
-        if (idle and _is_idle(one)) or (overruled and one.standing is Standing.WAITING)
-    ]
-    return sorted(free, key=lambda one: one.serving)[: max(0, len(live) - want.group.desired.min)]
-
-
-def _is_idle(one: Judged) -> bool:
-    return one.standing is not Standing.DOUBTFUL and one.in_flight == 0
+def _names(those: Iterable[Judged]) -> frozenset[str]:
+    return frozenset(one.member.instance for one in those)

@@ -80,6 +80,7 @@ def _seen(group: Group, now: float) -> ModelMemory:
         spare_since=_since(known.spare_since, now, runs=spare),
         quiet_since=_since(known.quiet_since, now, runs=busy == 0),
         released_at=now if released else known.released_at,
+        undesired_since=None,
     )
 
 

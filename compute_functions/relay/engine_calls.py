@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from compute_functions import loopback_port
 from compute_functions.engine_client import CONNECT_TIMEOUT_S, Engine
@@ -16,15 +17,30 @@ from compute_functions.relay.engine_wire import Head, request_bytes
 
 #: Engines close what was idle for five seconds (uvicorn's default): leave before they do.
 KEEP_IDLE_S = 2.5
+#: The type of a stream of tokens.
+EVENTS = "text/event-stream"
 #: When so many callers come at once that the engine's queue is full (seconds).
 _QUEUE_FULL_PAUSE_S = 0.01
+
+
+class CallerWatch(Protocol):
+    """Is told how callers fare. Times are `time.monotonic`, and seconds."""
+
+    def came(self, now: float) -> None:
+        """Note that a caller's request goes to the engine."""
+        ...
+
+    def first_token(self, *, seconds: float, size: int, now: float) -> None:
+        """Note how long the first part of a stream took that was asked for with so many bytes."""
+        ...
 
 
 class EngineCalls:
     """A client of one engine; open it with `async with`. It sets no limits to time: callers do."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watch: CallerWatch | None = None) -> None:
         self._engine = engine
+        self._watch = watch
         self._port = loopback_port.of(engine.endpoint)
         self._idle: list[EngineConnection] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -44,7 +60,7 @@ class EngineCalls:
     ) -> EngineCall:
         """Return the call as a context; leaving it before the answer's end hangs up."""
         head = request_bytes(method, path, self._engine.headers(headers), body)
-        return EngineCall(self, head, body)
+        return EngineCall(self, head, body, watch=self._watch if method == "POST" else None)
 
     async def connection(self) -> EngineConnection:
         """Return a connection that nobody uses, or raise `EngineUnreachable`."""
@@ -97,17 +113,28 @@ class EngineCalls:
 class EngineCall:
     """One call: a context, in which its answer is read."""
 
-    def __init__(self, calls: EngineCalls, head: bytes, body: bytes) -> None:
+    def __init__(
+        self, calls: EngineCalls, head: bytes, body: bytes, *, watch: CallerWatch | None
+    ) -> None:
         self._calls = calls
         self._head = head
         self._body = body
+        self._size = len(body)
+        self._watch = watch
+        self._began = 0.0
         self._connection: EngineConnection | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> Self:
+        if self._watch is not None:
+            self._began = time.monotonic()
+            self._watch.came(self._began)
         head = await self._begun()
         self.status, self.headers, self._body = head.status, head.headers, b""
+        if self._watch and not head.headers.get("content-type", "").startswith(EVENTS):
+            # Of an answer in one piece nobody knows when its first token was there.
+            self._watch = None
         return self
 
     async def __aexit__(
@@ -136,7 +163,12 @@ class EngineCall:
         """Return what has come of the body since; nothing at its end."""
         if self._connection is None:
             raise EngineUnreachable("the call was not made")
-        return await self._connection.read()
+        data = await self._connection.read()
+        if self._watch is not None:
+            now = time.monotonic()
+            self._watch.first_token(seconds=now - self._began, size=self._size, now=now)
+            self._watch = None
+        return data
 
 
 async def _unix_socket(path: str) -> socket.socket:

@@ -17,7 +17,7 @@ from compute_functions.engine_client import Engine
 from compute_functions.engine_config import LoadMetrics
 from compute_functions.relay.credentials import CredentialSource
 from compute_functions.relay.dialling import dialler
-from compute_functions.relay.engine_calls import EngineCalls
+from compute_functions.relay.engine_calls import CallerWatch, EngineCalls
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.relay.link import Link
 from compute_functions.relay.load import LoadReader
@@ -36,13 +36,15 @@ _TIMES = Times()
 class Served:
     """What a relay serves: an instance's name, its engine, and what callers may ask of it.
 
-    `paths` maps what callers may ask for to the engine's own; `load` is where it tells its load.
+    `paths` maps what callers may ask for to the engine's own; `load` is where it tells its load;
+    `watch` is told how callers fare.
     """
 
     instance: str
     engine: Engine
     paths: Mapping[str, str]
     load: LoadMetrics | None = None
+    watch: CallerWatch | None = None
 
 
 class Relay:
@@ -56,7 +58,7 @@ class Relay:
         credentials: CredentialSource,
         times: Times = _TIMES,
     ) -> None:
-        self._calls = EngineCalls(served.engine)
+        self._calls = EngineCalls(served.engine, served.watch)
         self._service = Service(calls=self._calls, paths=served.paths)
         self._ca_file = enrolment.ca_file
         self._reader = LoadReader(self._calls, served.load) if served.load else None

@@ -13,12 +13,10 @@ from compute_functions.contract.failures import FailureCode
 from compute_functions.contract.relay import AnswerEnd, AnswerError, AnswerHead, RelayRequest
 from compute_functions.errors import CallFailed, EngineUnreachable, ProtocolBroken
 from compute_functions.relay.answer import Answer
-from compute_functions.relay.engine_calls import EngineCall, EngineCalls
+from compute_functions.relay.engine_calls import EVENTS, EngineCall, EngineCalls
 from compute_functions.relay.patience import Patience
 
 log = logging.getLogger("hotnode.relay")
-
-_EVENTS = "text/event-stream"
 
 
 class _Awaited(Enum):
@@ -139,7 +137,7 @@ class Stream:
 
     async def _pass_on(self, response: EngineCall) -> None:
         answer = self.answer
-        events = response.headers.get("content-type", "").startswith(_EVENTS)
+        events = response.headers.get("content-type", "").startswith(EVENTS)
         while True:
             if events:
                 self._await(_Awaited.NEXT_PART, self._request.silence_s)

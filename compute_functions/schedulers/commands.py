@@ -46,6 +46,12 @@ class Finished:
         return said[:_MOST_SAID] or f"exit status {self.status}"
 
 
+def complaint(command: str, said: str) -> str:
+    """Return what a command complains of, after its name; most say that themselves."""
+    program = command.partition(" ")[0]
+    return f"{command}: {said.removeprefix(f'{program}: ')}"
+
+
 class Commands:
     """Runs commands. None takes longer than `timeout_s`; one that would is killed."""
 
@@ -62,7 +68,7 @@ class Commands:
         """Return what a command prints; raise `DriverFailed` if it fails."""
         finished = await self.finish(*arguments)
         if finished.status != 0:
-            raise DriverFailed(f"{arguments[0]}: {finished.complaint}")
+            raise DriverFailed(complaint(arguments[0], finished.complaint))
         return finished.out
 
     async def finish(self, *arguments: str) -> Finished:

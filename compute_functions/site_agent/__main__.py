@@ -22,11 +22,12 @@ import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from compute_functions import processes, site_config
 from compute_functions.errors import ConfigurationError, SiteError
 from compute_functions.site import SiteDirectory
-from compute_functions.site_agent import ensuring, json_file, process, starting
+from compute_functions.site_agent import ensuring, json_file, log_thread, process, starting
 from compute_functions.site_agent.changes import Superseded
 from compute_functions.site_agent.lease import Holder, Lease
 from compute_functions.site_agent.process import Run
@@ -54,8 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     site = SiteDirectory(given.site_dir.absolute())
     if given.command == "run":
-        _log_to(given.log_file)
-        return _run(Run(site=site, unless_running=given.unless_running))
+        with log_thread.written_by(_handler(given.log_file)) as handler:
+            logging.basicConfig(level=logging.INFO, handlers=[handler], format="%(message)s")
+            status = _run(Run(site=site, unless_running=given.unless_running))
+        return _begin_anew() if status is None else status
     try:
         return _COMMANDS[given.command](site)
     except ConfigurationError as error:
@@ -66,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAULT
 
 
-def _log_to(file: Path | None) -> None:
+def _handler(file: Path | None) -> logging.Handler:
+    """Return what writes the log."""
     handler: logging.Handler
     if file is None:
         handler = logging.StreamHandler()
@@ -74,12 +78,12 @@ def _log_to(file: Path | None) -> None:
         handler = logging.handlers.RotatingFileHandler(
             file, maxBytes=LOG_BYTES, backupCount=OLD_LOGS, encoding="utf-8"
         )
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler]
-    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
 
 
-def _run(what: Run) -> int:
+def _run(what: Run) -> int | None:
+    """Be the agent; return the exit status, or None if the process is to begin anew."""
     os.umask(0o077)
     ended = asyncio.run(_until_stopped(what))
     match ended:
@@ -90,14 +94,18 @@ def _run(what: Run) -> int:
             return WRONG_FILE
         case Superseded():
             log.info("agent_begins_anew reason=%s", ended)
-            # The same process under the same supervisor, with what is installed now.
-            command = [sys.executable, *starting.MODULE, *sys.argv[1:]]
-            os.execv(sys.executable, command)  # noqa: S606 - our own command
+            return None
         case SiteError():
             log.critical("agent_failed reason=%s", ended)
         case _:
             log.critical("agent_failed reason=%r", ended, exc_info=ended)
     return FAULT
+
+
+def _begin_anew() -> NoReturn:
+    """Be the same process under the same supervisor, with what is installed now."""
+    command = [sys.executable, *starting.MODULE, *sys.argv[1:]]
+    os.execv(sys.executable, command)  # noqa: S606 - our own command
 
 
 async def _until_stopped(what: Run) -> BaseException | None:
@@ -123,7 +131,8 @@ def _check(site: SiteDirectory) -> int:
 
 
 def _status(site: SiteDirectory) -> int:
-    status = ensuring.observed(site)
+    # What an agent saw looks fresh for some seconds after its end.
+    status = ensuring.observed(site) if _holder(site) else None
     if status is None:
         sys.stderr.write("no agent works\n")
         return 1
@@ -132,8 +141,8 @@ def _status(site: SiteDirectory) -> int:
 
 
 def _stop(site: SiteDirectory) -> int:
-    holder = Lease(site.agent).holder() if site.agent.is_dir() else None
-    if holder is None or holder.is_gone:
+    holder = _holder(site)
+    if holder is None:
         return 0
     if holder.host != socket.gethostname():
         sys.stderr.write(f"the agent works on {holder.host}: stop it there\n")
@@ -143,6 +152,12 @@ def _stop(site: SiteDirectory) -> int:
     except ProcessLookupError:
         return 0
     return 0 if _has_ended(holder) else FAULT
+
+
+def _holder(site: SiteDirectory) -> Holder | None:
+    """Return which agent holds the lease, unless it is a process of this host that has ended."""
+    holder = Lease(site.agent).holder() if site.agent.is_dir() else None
+    return None if holder is None or holder.is_gone else holder
 
 
 def _has_ended(holder: Holder) -> bool:

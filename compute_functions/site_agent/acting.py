@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from compute_functions.control import Control
-from compute_functions.errors import ConfigurationError, DiskFailed, DriverFailed, LeaseLost
+from compute_functions.errors import (
+    ConfigurationError,
+    DiskFailed,
+    DriverFailed,
+    LeaseLost,
+    SubmissionRefused,
+)
 from compute_functions.orders import Order, new_name
 from compute_functions.reconciler.actions import Action, Cancel, Drain, Submit
 from compute_functions.reconciler.memory import Memory
@@ -75,8 +81,8 @@ class Acts:
         return memory
 
     async def vouch(self, order: Order, job_id: str) -> None:
-        """Leave an instance credentials, or more of them."""
-        if self._vouching is None:
+        """Leave an instance credentials, or more of them, unless no caller may reach it."""
+        if self._vouching is None or order.purpose:
             return
         try:
             await self._disk.do(partial(self._vouching.vouch, order, job_id))
@@ -87,13 +93,18 @@ class Acts:
             self._troubles.note("credentials", "the site's key cannot sign: enrol the site again")
 
     async def _submit(self, action: Submit, terms: Terms, memory: Memory) -> Memory:
-        """Order an instance, and submit its job, which may be there also after a `DriverFailed`."""
+        """Order an instance, and submit its job.
+
+        It may be there also after a `DriverFailed`, but not after a `SubmissionRefused`: its order
+        goes at once, and keeps no place.
+        """
         order = self._order(action, terms)
         await self._disk.do(partial(self._write, order))
         log.info(
-            "submit instance=%s model=%s gpus=%d walltime_s=%g exclude=%s reason=%s",
+            "submit instance=%s model=%s purpose=%s gpus=%d walltime_s=%g exclude=%s reason=%s",
             order.instance,
             order.model,
+            order.purpose,
             order.gpus,
             order.walltime_s,
             ",".join(action.exclude),
@@ -103,6 +114,8 @@ class Acts:
             job_id = await self._driver.submit(order, exclude=action.exclude)
         except DriverFailed as error:
             log.error("submit_failed instance=%s error=%s", order.instance, error)  # noqa: TRY400 - likewise
+            if isinstance(error, SubmissionRefused):
+                await self._withdraw(order)
             raise
         log.info("submitted instance=%s job=%s", order.instance, job_id)
         self.submitted.add(order.instance)
@@ -114,12 +127,20 @@ class Acts:
             log.error("not_vouched_for instance=%s error=%s", order.instance, error)  # noqa: TRY400 - likewise
         return memory
 
+    async def _withdraw(self, order: Order) -> None:
+        try:
+            await self._disk.do(partial(site_files.forget, self._site, order.instance))
+        except DiskFailed as error:
+            # It counts as perhaps submitted for a while, which does no harm.
+            log.warning("order_not_withdrawn instance=%s error=%s", order.instance, error)
+
     def _order(self, action: Submit, terms: Terms) -> Order:
         resolution = terms.resolutions[action.key]
         return Order(
             instance=new_name(action.key.model),
             model=action.key.model,
             framework=action.key.framework,
+            purpose=action.key.purpose,
             engine_file=str(resolution.engine_file),
             model_file=str(resolution.model_file),
             gpus=action.gpus,

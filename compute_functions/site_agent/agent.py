@@ -23,6 +23,8 @@ from compute_functions.reconciler.policy import Policy
 from compute_functions.reconciler.view import View
 from compute_functions.site_agent import ensuring, observation, site_files
 from compute_functions.site_agent.acting import Acts, Terms
+from compute_functions.site_agent.batches import AgentBatches
+from compute_functions.site_agent.brevity import FEW, brief
 from compute_functions.site_agent.clock_steps import ClockSteps
 from compute_functions.site_agent.demands import Demands
 from compute_functions.site_agent.desires import Desires
@@ -43,6 +45,9 @@ log = logging.getLogger("hotnode.site_agent")
 
 #: Files are looked at so often (seconds): heartbeats come every two.
 LOOK_S = 1.0
+#: While an engine loads for which a batch waits they are looked at so often (seconds), if a look
+#: takes so small a part of that.
+EAGER_LOOK_S, EAGER_PART = 0.25, 0.2
 #: Looks that wishes bring are at least so far apart (seconds).
 APART_S = 0.1
 SWEEP_S = 600.0
@@ -80,6 +85,11 @@ class SiteAgent:
         self._look = Look(now=now, clock=clock, unsure_s=setup.unsure_s)
         self._scheduler = SchedulerWatch(setup.driver, troubles, poll_s=setup.poll_s, clock=clock)
         self._acts = Acts(setup, disk=disk, troubles=troubles)
+        self._batches = (
+            AgentBatches(setup, setup.batches, disk=disk, troubles=troubles)
+            if setup.batches
+            else None
+        )
         self._telling = Telling(setup, disk=disk, told=told)
         self._memory = Memory()
         self._clock_steps = ClockSteps(now=now, clock=clock)
@@ -108,17 +118,23 @@ class SiteAgent:
         """Read what the agent before knew; raises `DiskFailed`."""
         for load in (self._desires.load, self._demands.load, self._learning.load):
             await self._disk.do(load)
+        if self._batches is not None:
+            await self._batches.load()
 
     async def run(self) -> None:
         """Work until cancelled; raises `LeaseLost` or `Outranked` when another agent must act."""
         try:
             while True:
                 self._wake.clear()
+                began = self._setup.clock()
                 await self._try_to_look()
+                took_s = self._setup.clock() - began
                 await asyncio.sleep(APART_S)
-                await self._pause()
+                await self._pause(self.look_again_s(took_s) - APART_S)
         finally:
             await self._scheduler.close()
+            if self._batches is not None:
+                await self._batches.close()
             await self._flush()
 
     async def _try_to_look(self) -> None:
@@ -166,6 +182,7 @@ class SiteAgent:
         is_current = self._scheduler.is_current
         submitted = self._acts.submitted if is_current else ()
         members = self._look.members(site, submitted=submitted)
+        await self._look_at_batches(members)
         decided = self._decide(members) if is_current else None
         # Before it acts: a scheduler may take its time.
         await self._tell(site, members)
@@ -175,6 +192,17 @@ class SiteAgent:
         await self._disk.do(partial(self._write_down, members, site))
         if is_current:
             await self._tidy(site, members)
+
+    def look_again_s(self, took_s: float) -> float:
+        """Return how soon after a look that took so long the next one is due."""
+        if self._batches is None or not self._batches.expects:
+            return LOOK_S
+        return min(max(EAGER_LOOK_S, took_s / EAGER_PART), LOOK_S)
+
+    async def _look_at_batches(self, members: tuple[Member, ...]) -> None:
+        if self._batches is not None:
+            await self._batches.look(members, self._desires.current, self._outlooks)
+            self._demands.take(self._batches.demand)
 
     def _follow_clock(self) -> None:
         step = self._clock_steps.last()
@@ -187,9 +215,9 @@ class SiteAgent:
         self._setup.models.refresh()
         return self._files.read(self._setup.now())
 
-    async def _pause(self) -> None:
+    async def _pause(self, within_s: float) -> None:
         try:
-            async with asyncio.timeout(LOOK_S - APART_S):
+            async with asyncio.timeout(within_s):
                 await self._wake.wait()
         except TimeoutError:
             return  # Nobody wished for anything: it is time to look again.
@@ -305,16 +333,18 @@ class SiteAgent:
                 await self._acts.vouch(order, member.job_id)
 
     async def _tell(self, site: Site, members: tuple[Member, ...]) -> None:
-        await self._telling.tell(
-            observation.status(
-                site,
-                members,
-                now=self._setup.now(),
-                estimates=self._estimates(members),
-                outlooks=self._outlooks,
-                agent=self._report(),
-            )
+        found = observation.status(
+            site,
+            members,
+            now=self._setup.now(),
+            estimates=self._estimates(members),
+            outlooks=self._outlooks,
+            agent=self._report(),
         )
+        is_long = len(found.instances) + len(found.outlooks) > FEW
+        short = await asyncio.to_thread(brief, found) if is_long else brief(found)
+        self._troubles.note("report", short.left_out)
+        await self._telling.tell(short.status)
 
     def _report(self) -> AgentReport:
         setup, desired = self._setup, self._desires.current
@@ -339,14 +369,10 @@ class SiteAgent:
         attended = {name for name, one in site.registrations.items() if one.attended}
         alive = {member.instance for member in members} | attended
         now = self._setup.clock()
-        missed = site.orders.keys() - alive
-        self._missed_since = {
-            # One that says itself that it has ended is gone now.
-            name: -math.inf if name in site.registrations else self._missed_since.get(name, now)
-            for name in missed
-        }
-        for name in [name for name, at in self._missed_since.items() if now - at >= GONE_S]:
-            log.info("order_done instance=%s", name)
+        for name in self._gone(site, alive, now):
+            last = site.registrations.get(name)
+            state, detail = (last.state, last.detail) if last else ("unknown", "")
+            log.info("order_done instance=%s state=%s detail=%s", name, state, detail)
             forget = partial(site_files.forget, self._setup.site, name)
             await self._disk.do(partial(self._setup.mine, forget))
         self._acts.submitted &= alive | site.orders.keys()
@@ -355,6 +381,15 @@ class SiteAgent:
             kept = alive | site.orders.keys()
             sweep = partial(site_files.sweep, self._setup.site, alive=kept, now=self._setup.now())
             await self._disk.do(partial(self._setup.mine, sweep))
+
+    def _gone(self, site: Site, alive: set[str], now: float) -> list[str]:
+        """Return which instances with an order were missed for long enough."""
+        self._missed_since = {
+            # One that says itself that it has ended is gone now.
+            name: -math.inf if name in site.registrations else self._missed_since.get(name, now)
+            for name in site.orders.keys() - alive
+        }
+        return [name for name, at in self._missed_since.items() if now - at >= GONE_S]
 
     async def _flush(self) -> None:
         """Write down when models were last used; an agent that has lost its lease does not."""

@@ -8,9 +8,9 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from compute_functions.contract import Demand, ModelDemand
+from compute_functions.reconciler.model_key import ModelKey
 from compute_functions.site_agent import json_file
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,6 @@ FORGOTTEN_AFTER_S = 15.0
 WRITTEN_EVERY_S = 10.0
 #: Models whose last use is remembered.
 MOST_MODELS = 20_000
-
-#: A model's id and its framework.
-Served: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +48,7 @@ class Demands:
         self._now = now
         self._clock = clock
         self._hubs: dict[str, tuple[float, Demand]] = {}
-        self._used: dict[Served, float] = {}
+        self._used: dict[ModelKey, float] = {}
         self._written_at = 0.0
         self._changed = False
 
@@ -60,9 +57,10 @@ class Demands:
         values = json_file.read(self._path)
         for item in values if isinstance(values, list) else ():
             match item:
-                case [str(model), str(framework), float() | int() as used_at]:
+                case [str(model), str(framework), *purpose, float() | int() as used_at]:
+                    key = ModelKey(model, framework, "".join(map(str, purpose)))
                     # A clock that was ahead must not keep a model for ever.
-                    self._used[model, framework] = min(float(used_at), self._now())
+                    self._used[key] = min(float(used_at), self._now())
                 case _:
                     log.error("use_unreadable path=%s item=%s", self._path, reprlib.repr(item))
 
@@ -71,20 +69,20 @@ class Demands:
         before = {served for served, wanted in self._sums().items() if wanted.waiting}
         self._hubs[demand.hub] = (self._clock(), demand)
         for one in demand.models:
-            served = (one.model, one.framework)
+            served = ModelKey.of(one)
             is_busy = bool(one.waiting or one.running)
             ago = 0.0 if is_busy else one.used_s
             if ago is not None:
                 self._use(served, self._now() - max(0.0, ago))
         self._forget_oldest()
-        waited_for = {(one.model, one.framework) for one in demand.models if one.waiting}
+        waited_for = {ModelKey.of(one) for one in demand.models if one.waiting}
         return not waited_for <= before
 
     def wanted(self, model: str, framework: str) -> Wanted:
         """Return how much a model is wanted now."""
-        return self.all().get((model, framework), Wanted())
+        return self.all().get(ModelKey(model, framework), Wanted())
 
-    def all(self) -> dict[Served, Wanted]:
+    def all(self) -> dict[ModelKey, Wanted]:
         """Return every model that anybody wants, or has ever used."""
         sums = self._sums()
         return {
@@ -101,13 +99,14 @@ class Demands:
         now = self._now()
         return tuple(
             ModelDemand(
-                model=model,
-                framework=framework,
+                model=served.model,
+                framework=served.framework,
+                purpose=served.purpose,
                 waiting=wanted.waiting,
                 running=wanted.running,
                 used_s=None if wanted.used_at is None else max(0.0, now - wanted.used_at),
             )
-            for (model, framework), wanted in self.all().items()
+            for served, wanted in self.all().items()
         )
 
     def shift(self, seconds: float) -> None:
@@ -126,10 +125,10 @@ class Demands:
             self._write(self._clock())
 
     def _write(self, now: float) -> None:
-        json_file.write(self._path, [[*served, at] for served, at in self._used.items()])
+        json_file.write(self._path, [[*_words(served), at] for served, at in self._used.items()])
         self._written_at, self._changed = now, False
 
-    def _use(self, served: Served, at: float) -> None:
+    def _use(self, served: ModelKey, at: float) -> None:
         known = self._used.get(served, 0.0)
         # A clock that was ahead for a while must not keep a model for ever.
         if at > known or known > self._now():
@@ -143,15 +142,21 @@ class Demands:
             for served in oldest:
                 del self._used[served]
 
-    def _sums(self) -> dict[Served, Wanted]:
+    def _sums(self) -> dict[ModelKey, Wanted]:
         horizon = self._clock() - FORGOTTEN_AFTER_S
         self._hubs = {hub: said for hub, said in self._hubs.items() if said[0] >= horizon}
-        sums: dict[Served, Wanted] = {}
+        sums: dict[ModelKey, Wanted] = {}
         for _, demand in self._hubs.values():
             for one in demand.models:
-                served = (one.model, one.framework)
+                served = ModelKey.of(one)
                 so_far = sums.get(served, Wanted())
                 sums[served] = Wanted(
                     waiting=so_far.waiting + one.waiting, running=so_far.running + one.running
                 )
         return sums
+
+
+def _words(served: ModelKey) -> tuple[str, ...]:
+    """Return how a model stands in the file: as agents before purposes wrote it, if it has none."""
+    named = (served.model, served.framework)
+    return (*named, served.purpose) if served.purpose else named

@@ -14,6 +14,7 @@ from compute_functions.relay.enrolment import CONNECT_PATH, Enrolment, key_file
 from compute_functions.relay.supervision import kept_running
 from compute_functions.relay.times import Times
 from compute_functions.site import SiteDirectory
+from compute_functions.site_agent.calls import Calls
 from compute_functions.site_agent.credentials import AgentCredentials
 from compute_functions.site_agent.site_link import Agent, SiteLink
 
@@ -21,11 +22,11 @@ from compute_functions.site_agent.site_link import Agent, SiteLink
 PAUSE_S = 5.0
 
 
-def made(site: SiteDirectory, enrolment: Enrolment, agent: Agent) -> list[SiteLink]:
-    """Return the links, not yet opened."""
+def made(site: SiteDirectory, enrolment: Enrolment, agent: Agent, calls: Calls) -> list[SiteLink]:
+    """Return the links, not yet opened; hubs have functions called by `calls`."""
     credentials = AgentCredentials(key_file(site), enrolment.cluster)
     return [
-        SiteLink(address(hub), agent=agent, credentials=credentials, times=Times())
+        SiteLink(address(hub), agent=agent, credentials=credentials, times=Times(), calls=calls)
         for hub in dict.fromkeys(enrolment.hubs)  # Two links to one hub would end each other.
     ]
 

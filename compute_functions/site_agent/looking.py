@@ -18,6 +18,9 @@ UNSURE_S = 45.0
 _OLD_S = 600.0
 #: An instance that was heard within so many of its heartbeats lives, whatever the scheduler says.
 _HEARD_WITHIN = 2.0
+#: What is left of a job is told in whole seconds, and a while later: an end that moves by less has
+#: not moved (seconds).
+_STEADY_S = 5.0
 #: A job that left no word is gone when so many lists in a row did not have it.
 _MISSED = 2
 
@@ -55,6 +58,8 @@ class Look:
         self._unsure_s = unsure_s
         self._silence = Silence(clock)
         self._running_since: dict[str, float] = {}
+        #: When each job ends, and the list that was reckoned from.
+        self._ends: dict[str, tuple[float, int]] = {}
         #: Of each instance with an order: its job and the list that had it last.
         self._listed: dict[str, tuple[Job, int]] = {}
         self._ordered_at: dict[str, float] = {}
@@ -73,6 +78,7 @@ class Look:
         unseen = {order.instance: self._unseen(order, site) for order in unlisted}
         jobs = {**site.jobs, **{name: job for name, job in unseen.items() if job is not None}}
         self._note_running(jobs, now)
+        self._note_ends(jobs, site.listing, now)
         known = {*submitted, *self._listed}
         return (
             *(self._member(job, site, now) for job in jobs.values()),
@@ -86,6 +92,7 @@ class Look:
     def shift(self, seconds: float) -> None:
         """Reckon with a clock that was set forward by so many seconds."""
         self._running_since = {name: at + seconds for name, at in self._running_since.items()}
+        self._ends = {name: (at + seconds, seen) for name, (at, seen) in self._ends.items()}
 
     def _note_orders(self, site: Site) -> None:
         kept = {name: seen for name, seen in self._listed.items() if name in site.orders}
@@ -127,6 +134,21 @@ class Look:
             if job.state is not JobState.PENDING
         }
 
+    def _note_ends(self, jobs: Mapping[str, Job], listing: int, now: float) -> None:
+        self._ends = {
+            name: self._end(name, now + job.left_s, listing)
+            for name, job in jobs.items()
+            if job.left_s is not None
+        }
+
+    def _end(self, name: str, found: float, listing: int) -> tuple[float, int]:
+        """Return when a job ends, by the first look at the list that says how much is left."""
+        before, seen = self._ends.get(name, (found, 0))
+        if seen == listing:
+            return before, seen
+        steady = abs(found - before) <= _STEADY_S
+        return (min(before, found) if steady else found), listing
+
     def _member(self, job: Job, site: Site, now: float) -> Member:
         order = site.orders.get(job.instance)
         registration = site.registrations.get(job.instance)
@@ -134,6 +156,7 @@ class Look:
             instance=job.instance,
             model=order.model if order else job.model,
             framework=order.framework if order else "",
+            purpose=order.purpose if order else job.purpose,
             state=job.state,
             job_id=job.job_id,
             fence=job.fence,
@@ -142,7 +165,7 @@ class Look:
             walltime_s=job.limit_s if job.limit_s is not None or not order else order.walltime_s,
             submitted_at=_submitted_at(job, order, now),
             started_at=self._started_at(job, registration),
-            ends_at=_ends_at(job, registration, now),
+            ends_at=self._ends_at(job, registration),
             nodes=job.nodes,
             registered=self._registered(registration) if registration else None,
             draining=site.told.get(job.instance),
@@ -154,6 +177,13 @@ class Look:
         seen = self._running_since[job.instance]
         return min(seen, registration.started_at) if registration else seen
 
+    def _ends_at(self, job: Job, registration: Registration | None) -> float | None:
+        if job.state is JobState.PENDING:
+            return None
+        if job.instance in self._ends:
+            return self._ends[job.instance][0]
+        return registration.ends_at if registration else None
+
     def _registered(self, registration: Registration) -> Registered:
         waiting = registration.waiting
         return Registered(
@@ -162,6 +192,7 @@ class Look:
             ready_at=registration.ready_at,
             in_flight=registration.in_flight,
             engine_waiting=None if waiting is None else int(waiting),
+            detail=registration.detail,
         )
 
 
@@ -173,6 +204,7 @@ def _of_registration(registration: Registration, order: Order) -> Job:
         generation=order.generation,
         fence=order.fence,
         model=order.model,
+        purpose=order.purpose,
         nodes=(registration.node or registration.host,),
         limit_s=registration.walltime_s,
         submitted_at=registration.submitted_at,
@@ -184,6 +216,7 @@ def _pending(order: Order) -> Member:
         instance=order.instance,
         model=order.model,
         framework=order.framework,
+        purpose=order.purpose,
         state=JobState.PENDING,
         fence=order.fence,
         generation=order.generation,
@@ -197,11 +230,3 @@ def _submitted_at(job: Job, order: Order | None, now: float) -> float:
     if job.submitted_at is not None:
         return job.submitted_at
     return order.submitted_at if order else now
-
-
-def _ends_at(job: Job, registration: Registration | None, now: float) -> float | None:
-    if job.state is JobState.PENDING:
-        return None
-    if job.left_s is not None:
-        return now + job.left_s
-    return registration.ends_at if registration else None

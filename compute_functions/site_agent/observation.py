@@ -41,7 +41,7 @@ def status(
         for member in ours.values()
     ]
     of_others = [
-        _of_other(registration, now)
+        _of_other(registration, now, jobs_known=site.listing > 0)
         for name, registration in sorted(site.registrations.items())
         if name not in ours
     ]
@@ -67,39 +67,65 @@ def _still(status: SiteStatus) -> list[tuple[object, ...]]:
     ]
 
 
-def _of_other(registration: Registration, now: float) -> Instance:
+def _of_other(registration: Registration, now: float, *, jobs_known: bool) -> Instance:
     """Return what says of itself that it is there, and has no job that is known.
 
     One of ours that has fallen silent too is gone: it would look ready for as long as one may that
-    somebody else watches.
+    somebody else watches. Until the scheduler has answered for the first time nobody knows that: a
+    hub would cut off its relay for a slow disk.
     """
     known = registration.to_instance()
     silent_s = now - registration.heartbeat
-    is_ours = registration.submitted_at is not None
-    if registration.attended and is_ours and silent_s > _MISSED * registration.heartbeat_s:
-        return replace(known, state=InstanceState.FAILED, detail="its job has ended")
+    has_no_job = jobs_known and registration.submitted_at is not None
+    if registration.attended and has_no_job and silent_s > _MISSED * registration.heartbeat_s:
+        return replace(
+            known, state=InstanceState.FAILED, detail="its job has ended", gpu_percent=None
+        )
     return known
 
 
 def _of_member(member: Member, site: Site, now: float, estimate: Estimate) -> Instance:
     job = site.jobs.get(member.instance)
     registration = site.registrations.get(member.instance)
-    known = registration.to_instance() if registration else _unregistered(member)
-    is_leaving = member.draining is not None or member.state is JobState.ENDING
-    if is_leaving and known.state is InstanceState.READY:
-        known = replace(known, state=InstanceState.DRAINING)
+    known = _registered(member, registration) if registration else _unregistered(member)
+    # It may have said that it starts after the scheduler was last asked.
+    waiting = job if known.state is InstanceState.QUEUED else None
     return replace(
         known,
         name=member.instance,
         job_id=member.job_id,
+        purpose=member.purpose,
         gpus=member.gpus or known.gpus,
         walltime_s=member.walltime_s if member.walltime_s is not None else known.walltime_s,
         submitted_at=member.submitted_at,
         ready_at=_ready_at(known, member, job, now, estimate),
         ends_at=member.ends_at,
-        reason=job.reason if job else "",
-        ahead=job.ahead if job else None,
+        reason=waiting.reason if waiting else "",
+        ahead=waiting.ahead if waiting else None,
     )
+
+
+def _registered(member: Member, registration: Registration) -> Instance:
+    """Return what an instance says of itself, unless its job tells otherwise."""
+    known = registration.to_instance()
+    if _is_lost(member, registration):
+        return replace(
+            known, state=InstanceState.FAILED, detail="its node does not answer", gpu_percent=None
+        )
+    is_leaving = member.draining is not None or member.state is JobState.ENDING
+    if is_leaving and known.state is InstanceState.READY:
+        return replace(known, state=InstanceState.DRAINING)
+    return known
+
+
+def _is_lost(member: Member, registration: Registration) -> bool:
+    """Tell whether an instance was given up, and says nothing any more: nobody is to wait for it.
+
+    While its job is not ended the reconciler may think that the shared disk is slow.
+    """
+    silent_s = member.registered.silent_s if member.registered else 0.0
+    is_ending = member.state is JobState.ENDING
+    return is_ending and registration.attended and silent_s > _MISSED * registration.heartbeat_s
 
 
 def _unregistered(member: Member) -> Instance:

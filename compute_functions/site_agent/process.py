@@ -18,8 +18,9 @@ from compute_functions.reconciler.policy import Policy
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.relay.supervision import kept_running
 from compute_functions.site import SiteDirectory
-from compute_functions.site_agent import installed, links
+from compute_functions.site_agent import functions, installed, links
 from compute_functions.site_agent.agent import SiteAgent
+from compute_functions.site_agent.calls import Calls
 from compute_functions.site_agent.changes import Basis, Changes
 from compute_functions.site_agent.disk import Disk
 from compute_functions.site_agent.lease import MARGIN_S, TERM_S, Lease
@@ -64,6 +65,8 @@ class Process:
         self._lease_disk = lease_disk
         self._lease = Lease(what.site.agent)
         self._build = installed.build()
+        # Of the process, not of a term: what hangs outlives the lease.
+        self._calls = Calls(functions.of(what.site))
 
     async def run(self) -> None:
         """Be the site's agent until `stop` is set.
@@ -140,7 +143,7 @@ class Process:
         changes = Changes(self._site, basis, disk=self._disk, troubles=troubles)
         work = [agent.run(), _watch(changes)]
         if enrolment is not None:
-            all_links += links.made(self._site, enrolment, agent)
+            all_links += links.made(self._site, enrolment, agent, self._calls)
             linking = partial(links.kept, all_links, enrolment)
             work.append(kept_running(linking, name="site links", pause_s=PAUSE_S))
         await _first_of(*work)
@@ -214,6 +217,7 @@ def _setup(
         poll_s=config.limits.poll_s,
         unsure_s=max(UNSURE_S, _COMMANDS * config.provider.cmd_timeout + _MORE_S),
         vouching=Vouching(site, enrolment) if enrolment else None,
+        batches=config.batches,
     )
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from compute_functions.batch_settings import BatchSettings
 from compute_functions.drivers import InstanceDriver
 from compute_functions.reconciler.policy import Policy
 from compute_functions.site import SiteDirectory
@@ -21,6 +22,7 @@ class Setup:
 
     `poll_s` is how often the scheduler is asked for its jobs, `unsure_s` how long a job may appear
     after its submission seemed to fail. `partition` is that of hot models' jobs, or of others'.
+    `batches` is how the site takes batches, if it does.
     `now` is seconds since the epoch, `clock` a time that never jumps.
     """
 
@@ -36,6 +38,7 @@ class Setup:
     poll_s: float
     unsure_s: float = UNSURE_S
     vouching: Vouching | None = None
+    batches: BatchSettings | None = None
     now: Callable[[], float] = time.time
     clock: Callable[[], float] = time.monotonic
 

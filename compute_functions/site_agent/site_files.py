@@ -127,7 +127,7 @@ def _check(registration: Registration, name: str) -> None:
     maybe = (
         *(registration.ready_at, registration.ends_at, registration.submitted_at),
         *(registration.walltime_s, registration.running, registration.waiting),
-        *(registration.in_flight, registration.credentials_left),
+        *(registration.in_flight, registration.credentials_left, registration.gpu_percent),
     )
     numbers = (*times, *(one for one in maybe if one is not None))
     if registration.name != name:

@@ -13,12 +13,15 @@ from aiohttp.http import WSCloseCode
 from yarl import URL
 
 from compute_functions.contract import ContractError, Demand, DesiredState, SiteStatus, site_link
+from compute_functions.contract.site_calls import CallAnswer, Offer, SiteCall
 from compute_functions.contract.site_link import Accepted, MessageKind, Said
 from compute_functions.errors import ConfigurationError, HubRefused, LinkFailed, ProtocolBroken
 from compute_functions.relay.credentials import Bearer, CredentialSource
 from compute_functions.relay.dialling import Dialler
 from compute_functions.relay.pauses import Pauses
 from compute_functions.relay.times import Times
+from compute_functions.site_agent.answering import Answering
+from compute_functions.site_agent.calls import Calls
 
 log = logging.getLogger("hotnode.site_agent")
 
@@ -45,7 +48,7 @@ class Agent(Protocol):
 
 
 class SiteLink:
-    """Keeps one hub connected, from `run` until its cancellation."""
+    """Keeps one hub connected, from `run` until its cancellation; calls functions for it."""
 
     def __init__(
         self,
@@ -54,10 +57,12 @@ class SiteLink:
         agent: Agent,
         credentials: CredentialSource,
         times: Times,
+        calls: Calls | None = None,
         silent_s: float = site_link.SILENT_AFTER_S,
     ) -> None:
         self._hub = hub
         self._agent = agent
+        self._calls = calls or Calls({})
         self._bearer = Bearer(credentials)
         self._times = times
         self._silent_s = silent_s
@@ -120,25 +125,32 @@ class SiteLink:
         self._linked_at = time.monotonic()
         self._last_told = ""
         log.info("site_link_open hub=%s", self._hub)
+        answering = Answering(self._calls, partial(self._send, socket))
         telling = asyncio.create_task(self._tell_on(socket), name="site link tells")
-        hearing = asyncio.create_task(self._hear_on(socket), name="site link hears")
+        hearing = asyncio.create_task(self._hear_on(socket, answering), name="site link hears")
         try:
             await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (telling, hearing):
                 task.cancel()
             await asyncio.wait({telling, hearing})
+            await answering.close()
         for task in (hearing, telling):
             if not task.cancelled():
                 task.result()
 
-    async def _hear_on(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _hear_on(self, socket: aiohttp.ClientWebSocketResponse, answering: Answering) -> None:
         while True:
             said = await _heard(socket, within_s=self._silent_s)
-            if said is not None:
-                self._take(said[1])
+            match said:
+                case (_, SiteCall() as call):
+                    answering.begin(call)
+                case (_, other):
+                    self._take(other)
 
     async def _tell_on(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        offer = Offer(functions=self._calls.names)
+        await self._send(socket, site_link.message(MessageKind.OFFER, offer))
         while True:
             self._changed.clear()
             observation = self._agent.observation
@@ -151,7 +163,9 @@ class SiteLink:
         # Writing down thousands of instances would hold up the other links.
         is_long = len(observation.instances) > _THREAD_FROM_INSTANCES
         write = partial(site_link.message, MessageKind.OBSERVED, observation)
-        text = await asyncio.to_thread(write) if is_long else write()
+        await self._send(socket, await asyncio.to_thread(write) if is_long else write())
+
+    async def _send(self, socket: aiohttp.ClientWebSocketResponse, text: str) -> None:
         try:
             async with asyncio.timeout(self._silent_s):
                 await socket.send_str(text)
@@ -164,8 +178,10 @@ class SiteLink:
                 self._bearer.renewed(said.session, said.session_s)
             case DesiredState() | Demand():
                 self._agent.wish(said)
-            case SiteStatus():
-                raise ProtocolBroken("a hub that observes")
+            case SiteCall():
+                raise ProtocolBroken("a call before the link was taken")
+            case SiteStatus() | Offer() | CallAnswer():
+                raise ProtocolBroken("a hub that speaks as an agent does")
 
     def _complain(self, event: str, error: Exception) -> None:
         """Log what happens to the link; what goes on happening is not worth another line."""

@@ -13,6 +13,9 @@ from compute_functions.instances import MAX_HEARTBEAT_S
 from compute_functions.operator_yaml import Section
 
 _JOB_SECONDS = ("kill_wait_s", "drain_before_s", "walltime_every_s")
+#: In an address, the name by which the scheduler knows a node.
+NODE = "{node}"
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -25,7 +28,8 @@ class JobSettings:
     weights are copied whose model's file wants that; `keep_weights` leaves them there.
     `kill_wait_s` passes between the scheduler's SIGTERM and its SIGKILL. `drain_before_s` before
     its walltime ends, for which it asks the scheduler every `walltime_every_s`, an instance that
-    nobody drains takes no new requests.
+    nobody drains takes no new requests. `task_host` is the address at which functions on the login
+    node reach a node, with `{node}` for its name; without one they do not.
     """
 
     python: Path
@@ -37,6 +41,7 @@ class JobSettings:
     kill_wait_s: float = 30.0
     drain_before_s: float = 120.0
     walltime_every_s: float = 60.0
+    task_host: str = ""
 
     @classmethod
     def read(cls, section: Section | None) -> Self:
@@ -51,6 +56,7 @@ class JobSettings:
             runtime_dir=_node_folder(section, "runtime_dir"),
             local_weights_dir=_node_folder(section, "local_weights_dir"),
             keep_weights=section.has("keep_weights") and section.flag("keep_weights"),
+            task_host=_host(section),
             **{name: section.seconds(name) for name in _JOB_SECONDS if section.has(name)},
         )
 
@@ -153,6 +159,15 @@ def _node_folder(section: Section, name: str) -> Path | None:
     if not folder.is_absolute():
         raise section.wrong(name, "must be an absolute path")
     return folder
+
+
+def _host(section: Section) -> str:
+    if not section.has("task_host"):
+        return ""
+    host = section.text("task_host")
+    if not _HOST.fullmatch(host.replace(NODE, "node")):
+        raise section.wrong("task_host", f"must be an address of a node, as {NODE} or {NODE}-ib0")
+    return host
 
 
 def _folders(section: Section, name: str) -> tuple[Path, ...]:

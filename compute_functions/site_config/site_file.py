@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from compute_functions import operator_yaml
+from compute_functions.batch_settings import BatchSettings
 from compute_functions.errors import ConfigurationError
 from compute_functions.operator_yaml import Section
 from compute_functions.site import SiteDirectory
@@ -27,6 +28,7 @@ _FIELDS = (
     "models",
     "limits",
     "keeper",
+    "batches",
 )
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
@@ -47,7 +49,8 @@ class SiteConfig:
 
     `provider` is for every job, `hot` and `on_demand` are the same with what the file says
     otherwise of jobs of models that are kept up always, and of the others. With `keeper`, jobs are
-    blocks of the endpoint; without it, the agent submits them itself.
+    blocks of the endpoint; without it, the agent submits them itself. Without `batches` the site
+    takes none.
     """
 
     file: Path
@@ -60,6 +63,7 @@ class SiteConfig:
     models: ModelPolicy
     limits: Limits
     keeper: KeeperSettings | None = None
+    batches: BatchSettings | None = None
 
     def block(self, *, hot: bool) -> ProviderBlock:
         """Return the provider block for a job."""
@@ -112,6 +116,7 @@ def load_file(file: Path) -> SiteConfig:
         models=ModelPolicy.read(section.section("models")),
         limits=Limits.read(section.section("limits")),
         keeper=KeeperSettings.read(section.section("keeper")) if section.has("keeper") else None,
+        batches=BatchSettings.read(section.section("batches")) if section.has("batches") else None,
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compute_functions import engine_config, model_config, operator_yaml
-from compute_functions.contract.lifecycle import DesiredModel
+from compute_functions.contract.lifecycle import FOR_BATCHES, DesiredModel
 from compute_functions.engine_config import EngineConfig
 from compute_functions.errors import ConfigurationError, FieldError
-from compute_functions.model_config import ModelConfig
+from compute_functions.model_config import OWN, BatchTerms, ModelConfig
 from compute_functions.site_config import resolution
 from compute_functions.site_config.policy import ModelPolicy
 from compute_functions.site_config.resolution import Refusal, Resolution
@@ -53,6 +53,7 @@ class SiteModels:
     def __init__(self, config: SiteConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy = config.models
         self._limits = config.limits
+        self._takes_batches = config.batches is not None
         self._clock = clock
         self._signature: _Signature = frozenset()
         self._index = _Index()
@@ -91,8 +92,24 @@ class SiteModels:
             for model, found in self._index.usable.items()
         }
 
+    @property
+    def batches_in_vain(self) -> tuple[str, ...]:
+        """The models whose files want instances for batches alone, where the site takes none."""
+        if self._takes_batches:
+            return ()
+        found = ((name, one) for name, files in self._index.usable.items() for one in files)
+        return tuple(sorted({name for name, one in found if one.model.batch.placement == OWN}))
+
+    def batch_terms(self, model: str, framework: str) -> BatchTerms:
+        """Return how a model's batches run; of a model that is not usable nothing is said."""
+        found = self._index.usable.get(model, ())
+        fitting = [one.model.batch for one in found if one.engine.framework == framework]
+        return fitting[0] if fitting else BatchTerms()
+
     def resolve(self, desired: DesiredModel) -> Resolution | Refusal:
         """Return what the jobs of a model are to be, or why there are none."""
+        if unfit := self._unfit(desired.purpose):
+            return Refusal(unfit)
         usable = self._index.usable.get(desired.model, [])
         fitting = [one for one in usable if one.engine.framework == desired.framework]
         if not fitting:
@@ -107,6 +124,14 @@ class SiteModels:
             engine_file=self._policy.engine_file(fitting[0].engine.name),
             limits=self._limits,
         )
+
+    def _unfit(self, purpose: str) -> str:
+        """Return why the site has no instances for a purpose; nothing if it has."""
+        if purpose == FOR_BATCHES and not self._takes_batches:
+            return "it is for batches, and the site takes none"
+        if purpose not in ("", FOR_BATCHES):
+            return f"it is for {purpose}, which this version of the site does not know"
+        return ""
 
 
 def _unknown(desired: DesiredModel, usable: list[_Usable]) -> Refusal:

@@ -34,6 +34,12 @@ def test_an_endpoint_that_was_never_started_has_no_id(endpoint: Endpoint) -> Non
     assert endpoint.status() == endpoint_module.Status(name="site", id="", running=False)
 
 
+@pytest.mark.parametrize("text", ["", '{"endpoint_id'])
+def test_an_id_that_is_only_half_written_is_none_yet(endpoint: Endpoint, text: str) -> None:
+    (endpoint.folder / "endpoint.json").write_text(text)
+    assert endpoint.status().id == ""
+
+
 @pytest.mark.parametrize(
     ("pid", "running"), [(os.getpid(), True), (DEAD_PID, False)], ids=["alive", "dead"]
 )

@@ -16,6 +16,7 @@ import pytest
 
 from compute_functions import contract, run_request
 from compute_functions.contract import (
+    FOR_BATCHES,
     EngineAnswer,
     EngineRequest,
     FailureCode,
@@ -73,6 +74,12 @@ async def test_the_body_goes_to_the_engine_and_its_answer_comes_back(site: SiteD
     assert json.loads(reply.body)["path"] == "/v1/chat/completions"
     assert json.loads(reply.body)["body"] == '{"model": "vendor/model"}'
     assert 0 < reply.engine_s <= reply.site_s
+
+
+async def test_no_caller_is_sent_to_an_instance_for_batches(site: SiteDirectory) -> None:
+    async with listening(EngineThatEchoes()) as engine:
+        registration(site, engine, purpose=FOR_BATCHES)
+        assert await failure() is FailureCode.MODEL_NOT_RUNNING
 
 
 async def test_the_engine_sees_its_key_and_the_allowed_headers_only(site: SiteDirectory) -> None:
@@ -137,7 +144,6 @@ async def test_nobody_at_the_socket_is_unreachable(site: SiteDirectory, tmp_path
     assert await failure() is FailureCode.ENGINE_UNREACHABLE
 
 
-@pytest.mark.row("C-56")
 async def test_with_nobody_at_the_port_it_may_be_asked_elsewhere(
     site: SiteDirectory, unused_tcp_port: int
 ) -> None:

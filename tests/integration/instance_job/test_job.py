@@ -14,13 +14,14 @@ import jwt
 import pytest
 
 from compute_functions import engine_probe, instances, processes
-from compute_functions.contract import InstanceState
+from compute_functions.contract import FOR_BATCHES, InstanceState
 from compute_functions.contract.instances import Stage
 from compute_functions.engine_client import Call
 from compute_functions.orders import Order
 from lab.processes import Child
 from tests.support.asking_hub import Asked, HubThatAsks, hub_that_asks
 from tests.support.eventually import eventually
+from tests.support.gpu_programs import ProgramsThatTellGpuUse
 from tests.support.ordered_jobs import INSTANCE, MODEL, PATH, OrderedSite, engine_of
 
 SLURM = {"SLURM_JOB_ID": "77", "SLURMD_NODENAME": "n-1", "PATH": "/nonexistent"}
@@ -51,6 +52,28 @@ async def streaming(hub: HubThatAsks, tokens: int, every_s: float) -> Asked:
     return asked
 
 
+@pytest.mark.row("L-19")
+async def test_callers_ask_by_its_id_for_a_model_whose_weights_the_site_has_staged(
+    tmp_path: Path,
+) -> None:
+    ordered = OrderedSite.made(tmp_path)
+    ordered.order()
+    async with ordered.job(environment=SLURM) as child:
+        found = await ordered.ready(child)
+        answers = [
+            await engine_of(found).send(Call(path=PATH, body=body, timeout_s=10, max_bytes=1000))
+            for body in (b'{"model": "vendor/model"}', b'{"model": "weights"}')
+        ]
+        ordered.tell()
+        assert await child.left(within_s=30) == 0
+
+    said, refused = answers
+    assert json.loads(said.body)["weights"] == str(tmp_path / "weights")
+    assert json.loads(said.body)["text"] == "the weights"
+    assert (said.status, refused.status) == (200, 404)
+    assert found.to_instance().model == MODEL
+
+
 @pytest.mark.row("L-20", "L-22")
 async def test_an_ordered_instance_registers_all_that_a_site_tells_of_it(tmp_path: Path) -> None:
     ordered = OrderedSite.made(tmp_path)
@@ -78,6 +101,41 @@ async def test_an_ordered_instance_registers_all_that_a_site_tells_of_it(tmp_pat
     ordered.nothing_is_left()
     public = last.to_instance()
     assert (public.name, public.gpus, public.ends_at) == (INSTANCE, 2, last.ends_at)
+
+
+@pytest.mark.row("L-14")
+async def test_how_busy_its_own_gpus_are_is_told_while_it_lives(tmp_path: Path) -> None:
+    programs = ProgramsThatTellGpuUse(folder=tmp_path / "bin")
+    programs.nvidia(1, 2, 3, 4, 60, 80)
+    ordered = OrderedSite.made(tmp_path)
+    ordered.order(gpus=2)
+    given = {"CUDA_VISIBLE_DEVICES": "4,5", "PATH": f"{programs.folder}:{os.environ['PATH']}"}
+    async with ordered.job(environment=given) as child:
+        await child.until(
+            lambda: ordered.state() != "" and ordered.registered().gpu_percent is not None,
+            within_s=30,
+        )
+        assert ordered.registered().gpu_percent == 70.0
+        await ordered.ready(child)
+        assert ordered.registered().to_instance().gpu_percent == 70.0
+        ordered.tell()
+        assert await child.left(within_s=30) == 0
+
+    assert ordered.registered().to_instance().gpu_percent is None
+
+
+@pytest.mark.row("L-14")
+async def test_an_instance_whose_gpus_nobody_can_ask_lives_as_ever(tmp_path: Path) -> None:
+    programs = ProgramsThatTellGpuUse(folder=tmp_path / "bin")
+    programs.prints("nvidia-smi", "NVIDIA-SMI has failed\n", status=9)
+    ordered = OrderedSite.made(tmp_path)
+    ordered.order()
+    given = {"PATH": f"{programs.folder}:{os.environ['PATH']}"}
+    async with ordered.job(environment=given) as child:
+        await ordered.ready(child)
+        await child.until(lambda: "gpu_use_unknown" in log_of(ordered), within_s=30)
+        assert ordered.registered().gpu_percent is None
+        assert ordered.state() == "ready"
 
 
 @pytest.mark.row("C-6")
@@ -155,6 +213,23 @@ async def test_requests_that_came_another_way_are_waited_for_too(tmp_path: Path)
         ordered.tell()
         assert (await asked).body == whole(30)
         assert await child.left(within_s=30) == 0
+
+
+async def test_an_instance_for_batches_has_no_way_in_for_callers(tmp_path: Path) -> None:
+    """Whoever could vouch for it: it dials no hub, and has no door."""
+    async with hub_that_asks() as (hub, address):
+        ordered = OrderedSite.made(tmp_path, job={"task_host": "127.0.0.1"}).enrolled(address)
+        ordered.order(purpose=FOR_BATCHES)
+        ordered.vouch("77")
+        async with ordered.job(environment=SLURM) as child:
+            found = await ordered.ready(child)
+            # Its load is read by the same part that would dial first.
+            await child.until(lambda: ordered.registered().in_flight is not None, within_s=30)
+            ordered.tell()
+            assert await child.left(within_s=30) == 0
+        assert hub.tokens == []
+
+    assert (found.purpose, found.to_instance().purpose, found.door) == (FOR_BATCHES,) * 2 + ("",)
 
 
 async def test_an_instance_whose_order_is_gone_ends(tmp_path: Path) -> None:

@@ -75,6 +75,31 @@ async def test_a_cold_model_comes_when_it_is_wanted_and_goes_when_nobody_uses_it
     assert site.ordered.state(instance.name) == "stopped"
 
 
+@pytest.mark.row("L-32")
+async def test_a_model_that_is_removed_goes_on_running_and_may_come_back(site: AgentSite) -> None:
+    site.want(desired(min=1))
+    async with site.agent():
+        before = await site.ready()
+        site.want()
+
+        def has_taken(revision: int, *, models: int) -> bool:
+            seen = site.status()
+            if seen is None or seen.agent is None or seen.agent.revision != revision:
+                return False
+            return len(seen.outlooks) == models
+
+        await eventually(lambda: has_taken(2, models=0))
+        # What is decided by it is done before the next look.
+        seen = site.status()
+        assert seen is not None
+        await eventually(lambda: (site.status() or seen).observed_at > seen.observed_at + 3)
+        assert [(one.name, one.state) for one in site.instances()] == [(before.name, "ready")]
+        site.want(desired(min=1))
+        await eventually(lambda: has_taken(3, models=1))
+        assert [one.name for one in site.instances()] == [before.name]
+    assert await jobs(site.cluster) == [before.job_id]
+
+
 async def test_an_agent_that_dies_costs_nothing(site: AgentSite) -> None:
     site.want(desired(min=1))
     async with site.agent("first") as first:

@@ -255,6 +255,18 @@ class TestTheEnd:
         assert Lease(site.agent).holder() is None
         assert "agent_stopped" in (site.root.parent / "agent.log").read_text()
 
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+    async def test_status_says_at_once_that_none_works(
+        self, site: SiteDirectory, number: signal.Signals
+    ) -> None:
+        async with an_agent(site) as child:
+            await child.until(lambda: seen(site) is not None, within_s=BEGINS_WITHIN_S)
+            assert command.main(["status", "--site-dir", str(site.root)]) == 0
+            os.kill(holder(site).pid, number)
+            await child.left(within_s=10)
+            assert seen(site) is not None, "what it saw still looks fresh"
+            assert command.main(["status", "--site-dir", str(site.root)]) == 1
+
     async def test_one_that_is_not_needed_ends_with_nought(self, site: SiteDirectory) -> None:
         async with an_agent(site) as child:
             await child.until(lambda: seen(site) is not None, within_s=BEGINS_WITHIN_S)

@@ -100,7 +100,6 @@ def pid_of(status: SiteStatus) -> int:
     return status.agent.pid
 
 
-@pytest.mark.row("C-56")
 async def test_calls_at_once_start_one_agent_and_hand_over_what_is_wished(way: Way) -> None:
     wishes = Wishes(desired=DesiredState(generation=1, revision=7))
 

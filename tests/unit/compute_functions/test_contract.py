@@ -119,13 +119,27 @@ def test_a_reply_lacks_nothing_and_mistakes_nothing(reply: Any) -> None:
                 read_reply(damaged)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(INSTANCE)])
+#: What sites of an older version do not say.
+_LATER = {"gpu_percent": None, "purpose": ""}
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(INSTANCE) if field.name not in _LATER]
+)
 def test_an_instance_lacks_nothing(field: str) -> None:
     wire = INSTANCE.to_wire()
     del wire[field]
 
     with pytest.raises(ContractError):
         Instance.from_wire(wire)
+
+
+@pytest.mark.parametrize("field", sorted(_LATER))
+def test_an_instance_of_an_older_site_lacks_what_came_later(field: str) -> None:
+    wire = INSTANCE.to_wire()
+    del wire[field]
+
+    assert Instance.from_wire(wire) == dataclasses.replace(INSTANCE, **{field: _LATER[field]})
 
 
 @pytest.mark.parametrize(

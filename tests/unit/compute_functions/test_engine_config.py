@@ -101,6 +101,30 @@ def test_the_engines_of_this_repository_can_be_rendered(file: Path) -> None:
     )
 
 
+@pytest.mark.row("C-37", "L-19", "L-21")
+def test_vllm_serves_staged_weights_under_the_models_id(tmp_path: Path) -> None:
+    staged = tmp_path / "storage" / "checkpoint-9"
+    staged.mkdir(parents=True)
+    file = tmp_path / "m.yaml"
+    file.write_text(
+        "id: vendor/model\nengine: vllm\npath: storage/checkpoint-9\n"
+        "arguments: [--max-model-len, '4096', --tensor-parallel-size, '8',"
+        " --enable-expert-parallel]\n"
+    )
+    model = model_config.load(file)
+    engine = engine_config.load(CONFIGS / "engines" / f"{model.engine}.yaml")
+    socket = Path("/run/hotnode/s")
+    places = Places(engines_dir=Path("/e"), runtime_dir=socket.parent, socket=socket, port=0)
+
+    line = engine_command.command(engine, model, places)
+
+    assert engine.framework == "vllm"
+    assert line[:5] == ["/e/vllm/bin/vllm", "serve", str(staged), "--served-model-name", model.id]
+    assert model.id == "vendor/model"
+    assert line[line.index("--uds") + 1] == str(socket)
+    assert line[-3:] == ["--tensor-parallel-size", "8", "--enable-expert-parallel"]
+
+
 def test_vllm_on_gpus_differs_from_vllm_on_processors_where_it_must() -> None:
     gpu, cpu = (engine_config.load(CONFIGS / "engines" / f"{n}.yaml") for n in ("vllm", "vllm-cpu"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +16,13 @@ from compute_functions import runtime_directory
 from compute_functions.errors import AlreadyRunning
 
 _ROOT = Path(runtime_directory.__file__).parents[1]
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Return a folder with a short path: sockets' paths must fit into 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="hotnode-test-") as path:
+        yield Path(path)
 
 
 def ours(root: Path) -> Path:

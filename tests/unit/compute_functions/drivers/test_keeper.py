@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from compute_functions import site_config
-from compute_functions.contract import JsonObject
+from compute_functions.contract import FOR_BATCHES, JsonObject
 from compute_functions.control import Control
 from compute_functions.drivers import JobState
 from compute_functions.drivers.keeper import ASK_EVERY_S, SETTLE_S, KeeperDriver
 from compute_functions.drivers.provider import ProviderDriver
-from compute_functions.errors import DriverFailed
+from compute_functions.errors import DriverFailed, SubmissionRefused
 from compute_functions.site import SiteDirectory
 from tests.support.engine_doubles import registration
 from tests.support.slurm_site import order, site_yaml, write_site
@@ -44,6 +44,13 @@ class TasksWithoutService:
 
     async def ended(self, task_ids: Collection[str]) -> set[str]:
         raise DriverFailed("Globus Compute: no route")
+
+
+class TasksThatAreRefused(TasksThatWait):
+    """Globus Compute takes none."""
+
+    async def submit(self, wire: JsonObject, options: Mapping[str, Any]) -> str:
+        raise SubmissionRefused("Globus Compute: 403")
 
 
 class Clock:
@@ -84,14 +91,14 @@ async def test_a_task_asks_for_a_block_of_its_size(site: SiteDirectory) -> None:
 
 
 async def test_a_task_waits_for_its_block_across_restarts(site: SiteDirectory) -> None:
-    asked = order()
+    asked = replace(order(), purpose=FOR_BATCHES)
     await keeper(site, TasksThatWait(), Clock()).submit(asked)
 
     (job,) = await keeper(site, TasksThatWait(), Clock()).jobs()
 
     assert (job.job_id, job.instance, job.state) == ("task:t1", asked.instance, JobState.PENDING)
     assert (job.reason, job.submitted_at) == ("waits for a block", Clock.now)
-    assert (job.generation, job.fence) == (asked.generation, asked.fence)
+    assert (job.generation, job.fence, job.purpose) == (asked.generation, asked.fence, FOR_BATCHES)
 
 
 async def test_a_task_that_failed_is_no_job(site: SiteDirectory) -> None:
@@ -128,6 +135,15 @@ async def test_a_task_that_was_perhaps_not_taken_is_forgotten_in_time(
     assert await driver.jobs() == ()
 
 
+async def test_a_task_that_was_refused_leaves_nothing(site: SiteDirectory) -> None:
+    driver = keeper(site, TasksThatAreRefused(), Clock())
+
+    with pytest.raises(SubmissionRefused):
+        await driver.submit(order())
+
+    assert await driver.jobs() == ()
+
+
 async def test_a_cancelled_task_is_told_to_drain_should_it_begin(site: SiteDirectory) -> None:
     driver, asked = keeper(site, TasksThatWait(), Clock()), order()
     job_id = await driver.submit(asked)
@@ -154,13 +170,37 @@ async def test_an_instance_that_begins_while_the_service_is_asked_is_not_lost(
             replace(begun, name=asked.instance).write(site)
             return set()
 
-    asked = order()
+    asked = replace(order(), purpose=FOR_BATCHES)
     driver = keeper(site, TasksDuringWhichOneBegins(), Clock())
     await driver.submit(asked)
 
     (job,) = await driver.jobs()
+    assert job.purpose == FOR_BATCHES
     assert (job.job_id, job.state, job.nodes) == ("7", JobState.RUNNING, ("n1",))
     assert await driver.jobs() == (job,)
+
+
+async def test_one_that_a_list_misses_is_not_forgotten_before_the_next(
+    site: SiteDirectory,
+) -> None:
+    squeue = site.root.parent / "programs" / "squeue"
+    line = f"7|RUNNING|gpu|n1|1:00|N/A|1:00|None|N/A|N/A|{site.root}|"
+    listing, empty = f"#!/bin/sh\necho '{line}'\n", "#!/bin/sh\n"
+    driver, asked = keeper(site, TasksThatWait(), Clock()), order()
+    await driver.submit(asked)
+    replace(registration(site, "/x", job_id="7"), name=asked.instance).write(site)
+
+    async def listed(text: str) -> list[str]:
+        squeue.write_text(text)
+        return [job.job_id for job in await driver.jobs()]
+
+    assert await listed(listing) == ["7"]
+    assert await listed(empty) == []
+    assert await listed(listing) == ["7"]
+    # Two in a row: it has ended.
+    assert await listed(empty) == []
+    assert await listed(empty) == []
+    assert await listed(listing) == []
 
 
 async def test_a_control_file_that_is_broken_hides_no_task(site: SiteDirectory) -> None:

@@ -37,7 +37,7 @@ def test_a_job_of_a_newer_agent_stops_this_one():
 def test_an_instance_whose_order_is_lost_is_known_by_its_comment():
     lost = ready("m-1", framework="", gpus=None, walltime_s=None)
     assert decide(view([model(gpus=2)], lost)).actions == ()
-    assert drained(decide(view([model("o")], lost))) == ["m-1"]
+    assert drained(decide(view([model(min=0, max=0)], lost))) == ["m-1"]
     again = view([model(gpus=2), model("o", gpus=2)], lost, policy=Policy(gpus=3))
     assert submits(decide(again)) == []  # It holds the GPUs that its model takes.
 
@@ -53,7 +53,7 @@ def test_an_instance_whose_registration_cannot_be_read_is_not_cut_short():
     unreadable = running("m-1", age=2000)
     decision = decide(view([model()], unreadable, starting("m-2")))
     assert "m-1" not in cancelled(decision)
-    told = decide(view([], unreadable))
+    told = decide(view([model(min=0, max=0)], unreadable))
     assert (drained(told), cancelled(told)) == (["m-1"], [])
 
 

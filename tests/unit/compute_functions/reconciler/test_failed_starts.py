@@ -70,7 +70,7 @@ def test_a_dead_node_does_not_tell_against_the_model():
 
 
 def test_one_that_was_let_go_has_not_failed():
-    seen = view([], starting("m-1"))
+    seen = view([model(min=0, max=0)], starting("m-1"))
     memory = decide(seen).memory
     assert decide(view([model()], memory=memory)).memory.of(KEY).failures == 0
 

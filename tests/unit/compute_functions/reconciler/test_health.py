@@ -8,7 +8,7 @@ import pytest
 
 from compute_functions.contract.instances import InstanceState
 from compute_functions.drivers.driver import Capacity, JobState
-from compute_functions.reconciler import Draining, Policy, Registered, decide
+from compute_functions.reconciler import Cancel, Draining, Policy, Registered, decide
 from tests.support.site_views import (
     KEY,
     NOW,
@@ -106,6 +106,20 @@ def test_what_has_failed_is_replaced():
     decision = decide(view([model()], failed))
     assert cancelled(decision) == ["m-1"]
     assert len(submits(decision)) == 1
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ("", "it failed"),
+        ("the engine ended with 1\nsee  its log", "it failed: the engine ended with 1 see its log"),
+        ("x" * 1000, "it failed: " + "x" * 300),
+    ],
+)
+def test_why_it_failed_is_said_in_one_line(detail: str, reason: str):
+    failed = starting("m-1", registered=Registered(state=InstanceState.FAILED, detail=detail))
+    (found,) = [one for one in decide(view([model()], failed)).actions if isinstance(one, Cancel)]
+    assert found.reason == reason
 
 
 def test_one_that_drains_and_falls_silent_is_cancelled():

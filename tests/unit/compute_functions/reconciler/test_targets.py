@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from compute_functions.contract.instances import InstanceState
+from compute_functions.drivers import Capacity
 from compute_functions.reconciler import Draining, Memory, Policy, Registered, decide
 from tests.support.site_views import (
     KEY,
@@ -27,6 +28,9 @@ from tests.support.site_views import (
     submits,
     view,
 )
+
+#: What the gateway makes of a model that operators take out of service.
+DISABLED = model(min=0, max=0)
 
 
 def test_without_a_desired_state_nothing_is_done():
@@ -78,7 +82,7 @@ def test_a_job_in_the_queue_that_nobody_wants_is_cancelled():
 
 def test_the_drain_lasts_as_long_as_the_walltime_and_the_policy_let_it():
     policy = Policy(drain_s=100.0)
-    seen = view([], ready("m-1"), ready("m-2", age=3550), policy=policy)
+    seen = view([DISABLED], ready("m-1"), ready("m-2", age=3550), policy=policy)
     ends = {one.instance: one.until for one in decide(seen).actions}
     assert ends == {"m-1": NOW + 100.0, "m-2": NOW + 50.0}
 
@@ -98,8 +102,8 @@ def test_what_drains_is_told_once_and_cancelled_when_it_has_drained():
     assert cancelled(decide(view([], over))) == ["m-1"]
 
 
-def test_a_model_that_is_desired_no_more_is_drained():
-    decision = decide(view([], ready("m-1"), pending("m-2"), starting("m-3")))
+def test_a_model_that_is_disabled_is_drained():
+    decision = decide(view([DISABLED], ready("m-1"), pending("m-2"), starting("m-3")))
     assert drained(decision) == ["m-1"]
     assert cancelled(decision) == ["m-2", "m-3"]
 
@@ -149,6 +153,20 @@ def test_a_model_beyond_the_policy_is_refused_and_what_runs_of_it_goes_on(desire
     assert outlook(decision, "o").refused == ""
     running_on = decide(replace(seen, members=(ready("m-1", age=3500), ready("o-1"))))
     assert running_on.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        (Capacity(gpus=0, free_gpus=0), "the scheduler shows no nodes in the site's partition"),
+        (
+            Capacity(gpus=0, free_gpus=0, nodes=("a",), down=frozenset({"a"})),
+            "it asks for 1 GPUs, and the nodes that are up in the site's partition have 0",
+        ),
+    ],
+)
+def test_where_there_are_no_gpus_it_is_said_where_to_look(there: Capacity, words: str):
+    assert outlook(decide(view([model()], capacity=there))).refused == words
 
 
 def test_a_model_that_the_site_does_not_know_is_refused_in_its_words():

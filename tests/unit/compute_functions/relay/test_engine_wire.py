@@ -23,6 +23,7 @@ from compute_functions.relay.engine_wire import Chunked, read_head, request_byte
 from tests.support.engine_doubles import EngineThatSums, listening
 from tests.support.eventually import eventually
 from tests.support.served import served
+from tests.support.stream_server import stream_server_on_socket
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -69,8 +70,10 @@ class EngineThatRecites:
 async def reciting(engine: EngineThatRecites) -> AsyncIterator[EngineCalls]:
     with tempfile.TemporaryDirectory(prefix="hotnode-") as folder:
         path = f"{folder}/engine.sock"
-        server = await asyncio.start_unix_server(engine.serve, path)
-        async with server, EngineCalls(Engine(endpoint=path, api_key="")) as calls:
+        async with (
+            stream_server_on_socket(engine.serve, path),
+            EngineCalls(Engine(endpoint=path, api_key="")) as calls,
+        ):
             yield calls
 
 
@@ -222,8 +225,10 @@ async def test_more_callers_than_the_engine_s_queue_holds_wait_for_their_turn() 
     engine = EngineThatRecites(OK + b"content-length: 2\r\n\r\nok", hangs_up=True)
     with tempfile.TemporaryDirectory(prefix="hotnode-") as folder:
         path = f"{folder}/engine.sock"
-        server = await asyncio.start_unix_server(engine.serve, path, backlog=1)
-        async with server, EngineCalls(Engine(endpoint=path, api_key="")) as calls:
+        async with (
+            stream_server_on_socket(engine.serve, path, backlog=1),
+            EngineCalls(Engine(endpoint=path, api_key="")) as calls,
+        ):
             answers = await asyncio.gather(*(answer(calls) for _ in range(60)))
 
     assert answers == [(200, b"ok")] * 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jwt
@@ -50,6 +51,35 @@ class EngineWithPage:
         return web.Response(text=self._page)
 
 
+class EngineThatStreams:
+    """Answers with two events, or with one object where no stream is asked for."""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if not (await request.json()).get("stream"):
+            return web.json_response({})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in (b"data: 1\n\n", b"data: 2\n\n"):
+            await response.write(event)
+            await asyncio.sleep(0.01)
+        return response
+
+
+@dataclass
+class WatchThatNotes:
+    """Notes what it is told of callers."""
+
+    came_at: list[float] = field(default_factory=list)
+    first: list[tuple[int, float]] = field(default_factory=list)
+
+    def came(self, now: float) -> None:
+        self.came_at.append(now)
+
+    def first_token(self, *, seconds: float, size: int, now: float) -> None:
+        assert now - seconds == pytest.approx(self.came_at[-1])
+        self.first.append((size, seconds))
+
+
 def enrolled(folder: Path, *arguments: str) -> SiteDirectory:
     given = ["--site-dir", str(folder), "--cluster", "sophia", "--hub", "https://hub.example.org"]
     assert enrol.main([*given, *arguments]) == 0
@@ -91,8 +121,8 @@ async def test_patience_ends_once_and_not_before_its_last_deadline() -> None:
     ends = asyncio.Queue[float]()
     patience = Patience(lambda: ends.put_nowait(time.monotonic()))
     patience.expect(0.01)
-    patience.expect(0.05)
     moved = time.monotonic()
+    patience.expect(0.05)
 
     assert await asyncio.wait_for(ends.get(), 10) >= moved + 0.04
     patience.expect(60.0)
@@ -127,6 +157,26 @@ async def test_the_load_is_the_sum_of_a_metric_s_samples(page: str, load) -> Non
 
     expected = EngineLoad(running=load[0], waiting=load[1]) if isinstance(load, tuple) else load
     assert read == expected
+
+
+async def test_it_is_told_how_long_callers_wait_for_the_first_part_of_a_stream() -> None:
+    watch = WatchThatNotes()
+    streamed, whole = b'{"stream": true}', b"{}"
+    async with (
+        listening(EngineThatStreams()) as socket,
+        EngineCalls(Engine(endpoint=str(socket), api_key=KEY), watch) as calls,
+    ):
+        for body in (whole, streamed):
+            async with calls.call("/v1/completions", headers={}, body=body) as response:
+                while await response.read():
+                    pass
+        # No caller's.
+        await LoadReader(calls, LOAD).read()
+
+    assert len(watch.came_at) == 2
+    [(size, seconds)] = watch.first
+    assert size == len(streamed)
+    assert seconds > 0
 
 
 async def test_an_engine_that_is_gone_has_no_load(tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ async def test_a_failing_command_is_quoted(programs: dict[str, str]) -> None:
         await Commands(programs, timeout_s=10).output("squeue")
 
 
+async def test_a_command_that_says_its_own_name_is_not_named_twice(
+    programs: dict[str, str],
+) -> None:
+    write(programs, "squeue", "echo 'squeue: error: down' >&2; exit 3")
+
+    with pytest.raises(DriverFailed, match=r"^squeue: error: down$"):
+        await Commands(programs, timeout_s=10).output("squeue")
+
+
 async def test_a_missing_command_is_a_failure(programs: dict[str, str]) -> None:
     with pytest.raises(DriverFailed, match="no-such-command cannot be run"):
         await Commands(programs, timeout_s=10).output("no-such-command")

@@ -9,6 +9,7 @@ import pytest
 from compute_functions.errors import DriverFailed
 from compute_functions.schedulers.slurm import (
     node_list,
+    sbatch,
     sbatch_test_only,
     scontrol_config,
     scontrol_job,
@@ -175,3 +176,39 @@ def test_whether_other_people_s_jobs_are_seen(value: str, sees: bool) -> None:
     text = f"Configuration data\nPrioritySiteFactor = 0\nPrivateData             = {value}\nX = y\n"
 
     assert scontrol_config.read_sees_all_jobs(text) is sees
+
+
+SBATCH = "sbatch: error: Batch job submission failed: "
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "Invalid account or account/partition combination specified",
+        "Requested node configuration is not available",
+        "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)",
+        "Invalid qos specification",
+    ],
+)
+def test_what_the_controller_refused_is_no_job(why: str) -> None:
+    assert sbatch.refuses(SBATCH + why)
+    assert sbatch.refuses(f"sbatch: error: AssocGrpSubmitJobsLimit {SBATCH}{why}")
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "Socket timed out on send/recv operation",
+        "Unable to contact slurm controller (connect failure)",
+        "Zero Bytes were transmitted or received",
+        "Slurm backup controller in standby mode",
+        "Some words of a later version",
+        "",
+    ],
+)
+def test_after_any_other_complaint_there_may_be_a_job(why: str) -> None:
+    assert not sbatch.refuses(SBATCH + why)
+
+
+def test_words_that_sbatch_does_not_say_of_a_submission_are_no_refusal() -> None:
+    assert not sbatch.refuses("Requested node configuration is not available")

@@ -149,11 +149,34 @@ class TestSubmitting:
         plant.want(desired())
         await plant.look(3)
         assert "no such node" in plant.trouble
+        assert plant.instances == []
         plant.scheduler.faults.refuses_jobs = False
-        await plant.look(int(UNSURE_S + GONE_S) + 30)
+        # There is no job that might yet appear. After the second refusal it pauses for 10 s.
+        await plant.look(12)
         assert len(plant.scheduler.submissions) == 1
         assert len(plant.instances) == 1
         assert plant.trouble == ""
+
+    async def test_refusals_are_failed_starts_with_growing_pauses(
+        self, plant: AgentPlant, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        plant.scheduler.faults.refuses_jobs = True
+        plant.want(desired())
+        await plant.look(60)
+        # At once, once more, after 10 s, after 20 s, and the next one after 40 s.
+        assert caplog.text.count("submit_failed") == 4
+
+    async def test_what_may_have_been_taken_is_waited_for(self, plant: AgentPlant) -> None:
+        plant.scheduler.faults.loses_jobs = True
+        plant.want(desired())
+        await plant.look(3)
+        assert "no answer in time" in plant.trouble
+        plant.scheduler.faults.loses_jobs = False
+        await plant.look(int(UNSURE_S) - 10)
+        assert plant.scheduler.submissions == []
+        await plant.look(int(GONE_S) + 40)
+        assert len(plant.scheduler.submissions) == 1
+        assert len(plant.instances) == 1
 
     async def test_a_job_that_is_there_after_a_lost_answer_is_not_doubled(
         self, plant: AgentPlant
@@ -269,10 +292,10 @@ class TestCrashes:
         async with plant.begun():
             plant.want(desired())
             await plant.agent.load()
-            plant.scheduler.faults.refuses_jobs = True  # The order is written, the job never is.
+            plant.scheduler.faults.loses_jobs = True  # The order is written, the job never is.
             await plant.look()
             (order,) = plant.instances
-        plant.scheduler.faults.refuses_jobs = False
+        plant.scheduler.faults.loses_jobs = False
         async with plant.begun():
             await plant.look(5)
             assert plant.scheduler.submissions == []  # There may be a job: it was just now.
@@ -392,6 +415,21 @@ class TestTheDisk:
         status = await plant.look(60)
         assert {one.name: one.state for one in status.instances}[name] is InstanceState.FAILED
         assert name not in plant.instances
+
+    async def test_the_log_says_why_an_instance_is_gone(
+        self, plant: AgentPlant, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        name = await one_ready(plant)
+        plant.silent.add(name)
+        plant.scheduler.end(*plant.scheduler.ids)
+        await plant.look(3)
+        file = plant.site.instances / f"{name}.json"
+        last = {"state": "failed", "detail": "the engine ended by itself"}
+        file.write_text(json.dumps(json.loads(file.read_text()) | last))
+        with caplog.at_level("INFO"):
+            await plant.look(8)
+        said = f"order_done instance={name} state=failed detail=the engine ended by itself"
+        assert said in caplog.messages
 
 
 class TestTheClock:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_functions.contract import Demand, ModelDemand
+from compute_functions.contract import FOR_BATCHES, Demand, ModelDemand
 from compute_functions.site_agent.demands import FORGOTTEN_AFTER_S, Demands, Wanted
 
 
@@ -136,4 +136,18 @@ def test_of_very_many_models_those_used_last_are_remembered(tmp_path: Path, time
     models = tuple(ModelDemand(model=f"m{n}", framework="vllm", used_s=float(n)) for n in range(6))
     known.take(Demand(hub="a", models=models))
     times.pass_(FORGOTTEN_AFTER_S + 1)
-    assert {model for model, _ in known.all()} == {"m0", "m1", "m2"}
+    assert {key.model for key in known.all()} == {"m0", "m1", "m2"}
+
+
+def test_what_batches_used_is_told_apart_also_by_the_next_agent(
+    tmp_path: Path, times: Times
+) -> None:
+    known = demands(tmp_path, times)
+    batches = ModelDemand(model="m", framework="vllm", purpose=FOR_BATCHES, waiting=1, used_s=1.0)
+    known.take(Demand(hub="site", models=(batches,)))
+    known.take(Demand(hub="hub", models=(ModelDemand(model="m", framework="vllm", used_s=9.0),)))
+    known.flush()
+    after = demands(tmp_path, times)
+    after.load()
+    assert {(one.purpose, one.used_s) for one in after.summed()} == {("", 9.0), (FOR_BATCHES, 0.0)}
+    assert {(one.purpose, one.waiting) for one in known.summed()} == {("", 0), (FOR_BATCHES, 1)}

@@ -55,6 +55,7 @@ REGISTRATION = Registration(
     ready_at=NOW - 1,
     in_flight=4,
     waiting=2.0,
+    detail="as it says",
 )
 
 
@@ -91,6 +92,7 @@ def test_a_member_is_job_order_and_registration_in_one(look: Look) -> None:
     assert member.submitted_at == NOW - 5
     assert member.draining == Draining(since=1.0, until=2.0)
     assert member.registered is not None
+    assert member.registered.detail == "as it says"
     assert member.registered.in_flight == 4
     assert member.registered.engine_waiting == 2
 
@@ -122,6 +124,36 @@ def test_when_a_job_began_is_remembered(look: Look, times: Times) -> None:
     times.wall += 60
     (member,) = look.members(site, submitted=())
     assert member.started_at == NOW
+
+
+def test_the_end_of_a_job_stands_still_however_late_one_looks(look: Look, times: Times) -> None:
+    site = Site(listing=1, jobs={"m-1": JOB}, orders={"m-1": ORDER})
+    (first,) = look.members(site, submitted=())
+    times.wall += 3
+    (again,) = look.members(site, submitted=())
+    times.wall += 2
+    # The next list says whole seconds, and is read a moment after the scheduler made it.
+    listed = replace(site, listing=2, jobs={"m-1": replace(JOB, left_s=496.0)})
+    (later,) = look.members(listed, submitted=())
+    assert [one.ends_at for one in (first, again, later)] == [NOW + 500] * 3
+
+
+def test_an_end_that_operators_move_is_seen(look: Look) -> None:
+    site = Site(listing=1, jobs={"m-1": JOB}, orders={"m-1": ORDER})
+    look.members(site, submitted=())
+    for listing, left_s in ((2, 900.0), (3, 60.0)):
+        moved = replace(site, listing=listing, jobs={"m-1": replace(JOB, left_s=left_s)})
+        (member,) = look.members(moved, submitted=())
+        assert member.ends_at == NOW + left_s
+
+
+def test_an_end_moves_with_the_clock(look: Look, times: Times) -> None:
+    site = Site(listing=1, jobs={"m-1": JOB}, orders={"m-1": ORDER})
+    look.members(site, submitted=())
+    times.wall += 100
+    look.shift(100)
+    (member,) = look.members(site, submitted=())
+    assert member.ends_at == NOW + 600
 
 
 def test_a_pending_job_has_not_begun(look: Look) -> None:

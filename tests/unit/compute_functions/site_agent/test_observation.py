@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from compute_functions.contract import AgentReport, Instance, InstanceState, Stage
+from compute_functions.contract import FOR_BATCHES, AgentReport, Instance, InstanceState, Stage
 from compute_functions.drivers import Job, JobState
 from compute_functions.instances import Registration
 from compute_functions.reconciler.estimate import Estimate
-from compute_functions.reconciler.member import Draining, Member
+from compute_functions.reconciler.member import Draining, Member, Registered
 from compute_functions.site_agent import observation
 from compute_functions.site_agent.looking import Site
 
@@ -112,6 +112,12 @@ def test_a_job_that_runs_and_has_said_nothing_is_starting() -> None:
     assert found.ready_at == NOW + 15
 
 
+def test_one_that_starts_has_no_place_in_the_queue_though_the_scheduler_was_asked_before() -> None:
+    registration = replace(REGISTRATION, state=InstanceState.STARTING, ready_at=None)
+    found = told(MEMBER, job=JOB, registration=registration)
+    assert (found.state, found.ahead, found.reason) == (InstanceState.STARTING, None, "")
+
+
 def test_a_ready_one_that_was_told_to_drain_drains() -> None:
     running = replace(MEMBER, state=JobState.RUNNING, started_at=NOW - 5, ends_at=NOW + 100)
     assert told(running, registration=REGISTRATION).state is InstanceState.READY
@@ -127,15 +133,21 @@ def test_an_instance_that_an_operator_started_by_hand_is_told_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("silent_s", "state"), [(5.0, InstanceState.READY), (7.0, InstanceState.FAILED)]
+    ("listing", "silent_s", "state"),
+    [
+        (1, 5.0, InstanceState.READY),
+        (1, 7.0, InstanceState.FAILED),
+        # An agent has just begun, and Slurm has not answered: nobody knows of any job.
+        (0, 7.0, InstanceState.READY),
+    ],
 )
 def test_one_of_ours_that_is_silent_and_has_no_job_is_gone(
-    silent_s: float, state: InstanceState
+    listing: int, silent_s: float, state: InstanceState
 ) -> None:
     ordered = replace(
         REGISTRATION, submitted_at=NOW - 100, heartbeat=NOW - silent_s, heartbeat_s=2.0
     )
-    site = Site(registrations={"m-1": ordered})
+    site = Site(listing=listing, registrations={"m-1": ordered})
     status = observation.status(site, [], now=NOW, estimates={}, outlooks=(), agent=AGENT)
     assert [instance.state for instance in status.instances] == [state]
 
@@ -143,3 +155,35 @@ def test_one_of_ours_that_is_silent_and_has_no_job_is_gone(
 def test_a_ready_one_whose_job_is_ending_is_not_shown_as_ready() -> None:
     ending = replace(MEMBER, state=JobState.ENDING, started_at=NOW - 5)
     assert told(ending, registration=REGISTRATION).state is InstanceState.DRAINING
+
+
+@pytest.mark.parametrize(
+    ("state", "silent_s", "seen"),
+    [
+        (JobState.ENDING, 3.1, InstanceState.FAILED),
+        # It ends, and finishes what it has.
+        (JobState.ENDING, 2.9, InstanceState.DRAINING),
+        # The disk may be slow: it is not given up.
+        (JobState.RUNNING, 30.0, InstanceState.READY),
+    ],
+)
+def test_one_that_was_given_up_because_it_is_silent_is_gone(
+    state: JobState, silent_s: float, seen: InstanceState
+) -> None:
+    registered = Registered(state=InstanceState.READY, silent_s=silent_s, ready_at=NOW - 1)
+    member = replace(MEMBER, state=state, started_at=NOW - 5, registered=registered)
+
+    instance = told(
+        member, job=replace(JOB, state=state), registration=replace(REGISTRATION, heartbeat_s=1.0)
+    )
+
+    assert instance.state is seen
+
+
+def test_whom_an_instance_is_for_is_told_whatever_is_known_of_it():
+    alone = replace(MEMBER, purpose=FOR_BATCHES)
+    assert told(alone, job=JOB).purpose == FOR_BATCHES
+    running = replace(alone, state=JobState.RUNNING)
+    # One of a job that began before the site was updated does not say it itself.
+    assert told(running, registration=REGISTRATION).purpose == FOR_BATCHES
+    assert told(MEMBER, job=JOB).purpose == ""

@@ -95,7 +95,7 @@ def test_with_slurm_s_default_partition_all_are_looked_at(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("clustre", "a", "clustre: unknown; known are cluster"),
+        ("clustre", "a", "clustre: unknown; known are batches, cluster"),
         ("cluster", "A b", "cluster: must be small letters"),
         ("scheduler", "pbs", "scheduler: 'pbs' is unknown; known are slurm"),
         ("provider.nodes_per_block", 2, "provider.nodes_per_block: unknown"),

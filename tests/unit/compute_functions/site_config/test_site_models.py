@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from compute_functions import site_config
-from compute_functions.contract.lifecycle import DesiredModel
+from compute_functions.contract.lifecycle import FOR_BATCHES, DesiredModel
 from compute_functions.site_config import Refusal, Resolution, SiteModels
 from compute_functions.site_config.__main__ import main
 from compute_functions.site_config.site_models import READ_AGAIN_S
@@ -124,6 +124,19 @@ def test_what_the_site_does_not_run_is_refused(
     tmp_path: Path, changes: dict[str, Any], limits: dict[str, Any], why: str
 ) -> None:
     assert reason(models(tmp_path, limits).resolve(replace(DESIRED, **changes))) == why
+
+
+def test_instances_for_batches_are_refused_where_none_are_taken(tmp_path: Path) -> None:
+    alone = replace(DESIRED, min=0, purpose=FOR_BATCHES)
+    read = models(tmp_path)
+    assert reason(read.resolve(alone)) == "it is for batches, and the site takes none"
+    assert isinstance(read.resolve(DESIRED), Resolution)
+    values = site_yaml(tmp_path) | {"batches": {"keep_free_bytes": 0}}
+    taking = SiteModels(site_config.load(write_site(tmp_path, values)))
+    taking.refresh()
+    assert taking.resolve(alone) == taking.resolve(DESIRED)
+    unknown = reason(taking.resolve(replace(alone, purpose="training")))
+    assert unknown == "it is for training, which this version of the site does not know"
 
 
 def test_an_engine_that_is_not_allowed_is_refused(tmp_path: Path) -> None:

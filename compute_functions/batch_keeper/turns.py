@@ -1,0 +1,237 @@
+"""Decides which batch runs where: pure, without clock or disk; the same scene, the same decision.
+
+A batch that is given to an instance gets an epoch above all before: whoever carries out the
+decision takes it, for it needs the disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from compute_functions.batch_keeper import ends
+from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Standing
+from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.contract.lifecycle import ModelDemand
+from compute_functions.reconciler.model_key import ModelKey
+
+#: So many batches at once have their results written beside the agent.
+DESKS = 2
+_OTHERS = "others are before it"
+_GIVES_WAY = "its runner finishes the lines under way, and gives way"
+_ENDS = "its results are about to be written"
+_NOT_READY = "no instance of its model is ready"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How every batch stands from now on, and which of them need a new epoch for that.
+
+    `failed` are given up, with the reason. `troubles` are for the operators.
+    """
+
+    states: Mapping[str, AgentState] = field(default_factory=dict)
+    assigned: frozenset[str] = frozenset()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    troubles: tuple[str, ...] = ()
+    demand: tuple[ModelDemand, ...] = ()
+
+
+def decide(scene: Scene) -> Decision:
+    """Return whose turn it is."""
+    settled = {
+        claim.batch: ends.settled(claim, scene.hosts.get(claim.state.instance or ""), now=scene.now)
+        for claim in scene.claims
+    }
+    failed = {batch: one.failed for batch, one in settled.items() if one.failed}
+    claims = {
+        claim.batch: _with(settled[claim.batch].state, claim)
+        for claim in scene.claims
+        if claim.batch not in failed
+    }
+    table = _Table(scene, claims)
+    table.place()
+    table.take_turns()
+    table.give_reasons()
+    return Decision(
+        states={batch: claim.state for batch, claim in claims.items()},
+        assigned=frozenset(table.assigned),
+        failed=failed,
+        troubles=tuple(_troubles(claims.values(), scene.now)),
+        demand=_demand(claims.values(), scene),
+    )
+
+
+def _with(state: AgentState, claim: Claim) -> Claim:
+    """Return the claim as it is from now on: one that is given up asks the engine nothing more."""
+    return replace(claim, state=state, ends=claim.ends or bool(state.given_up))
+
+
+def _is_due(claim: Claim, now: float) -> bool:
+    """Tell whether a batch need not pause any more."""
+    state = claim.state
+    is_long = claim.ends and not 0 <= now - state.since < ends.LONGEST_END_PAUSE_S
+    return is_long or state.not_before <= now
+
+
+class _Table:
+    """The batches and the places for them, while one decision is made."""
+
+    def __init__(self, scene: Scene, claims: dict[str, Claim]) -> None:
+        self._scene = scene
+        self._claims = claims
+        self.assigned: set[str] = set()
+        #: What each instance has been given so far.
+        self._given: dict[str, set[str]] = {}
+        for claim in claims.values():
+            if claim.state.instance is not None:
+                self._given.setdefault(claim.state.instance, set()).add(claim.batch)
+        self._free = {name: self._places(host) for name, host in scene.hosts.items()}
+        self._hosts: dict[ModelKey | None, list[str]] = {}
+        for name, host in sorted(scene.hosts.items()):
+            self._hosts.setdefault(host.key, []).append(name)
+        #: Runners that have been told to leave, and have not: nothing else may take their batch.
+        self._leaving = {
+            batch: host.key
+            for host in scene.hosts.values()
+            for batch in _at_work(host) - self._given.get(host.instance, set())
+            if host.leaving_s <= ends.LEAVES_S
+        }
+
+    def _places(self, host: Host) -> int:
+        """Return how many more batches an instance may have."""
+        if host.standing is not Standing.READY:
+            return 0
+        taken = _at_work(host) | self._given.get(host.instance, set())
+        return (DESKS if host.instance == DESK else self._scene.turns) - len(taken)
+
+    def _waiting(self) -> list[Claim]:
+        """Return who may be given a place now, in the order of their turns."""
+        found = (
+            claim
+            for claim in self._claims.values()
+            if claim.state.instance is None and _is_due(claim, self._scene.now)
+        )
+        shares = self._scene.shares
+        free = (claim for claim in found if self._has_left(claim))
+        return sorted(free, key=lambda claim: (shares.of(claim.share_of), *claim.order))
+
+    def _has_left(self, claim: Claim) -> bool:
+        """Tell whether no runner works on a batch any more, or has had its time to leave."""
+        if claim.batch not in self._leaving:
+            return True
+        return not 0 <= self._scene.now - claim.state.since <= ends.LEAVES_S
+
+    def place(self) -> None:
+        """Give each place that is free to whom it is due."""
+        for claim in self._waiting():
+            key = None if claim.ends else claim.key
+            names = [name for name in self._hosts.get(key, ()) if self._free[name] > 0]
+            if names:
+                self._assign(claim, max(names, key=lambda name: (self._free[name], name)))
+
+    def _assign(self, claim: Claim, instance: str) -> None:
+        self._free[instance] -= 1
+        self.assigned.add(claim.batch)
+        self._put(
+            claim,
+            replace(
+                claim.state,
+                instance=instance,
+                reason="",
+                since=self._scene.now,
+                recorded=claim.recorded,
+                over_at=0.0,
+            ),
+        )
+
+    def take_turns(self) -> None:
+        """Let who has had a turn give way to who has had less."""
+        to_come = Counter(self._leaving.values())
+        shares, had_theirs = self._scene.shares, self._had_their_turn()
+        for claim in self._waiting():
+            if claim.ends:
+                continue
+            if to_come[claim.key] > 0:
+                to_come[claim.key] -= 1
+                continue
+            running = had_theirs.get(claim.key, [])
+            if running and shares.of(running[-1].share_of) > shares.of(claim.share_of):
+                victim = running.pop()
+                self._put(victim, ends.stopped(victim, _GIVES_WAY, now=self._scene.now))
+
+    def _had_their_turn(self) -> dict[ModelKey | None, list[Claim]]:
+        """Return of each model the batches that have run for long, the greatest use last."""
+        found: dict[ModelKey | None, list[Claim]] = {}
+        for host in self._scene.hosts.values():
+            for batch in self._given.get(host.instance, set()) - self.assigned:
+                claim = self._claims[batch]
+                is_long = self._scene.now - claim.state.since >= self._scene.quantum_s
+                if is_long and host.standing is not Standing.LEAVING:
+                    found.setdefault(host.key, []).append(claim)
+        shares = self._scene.shares
+        for claims in found.values():
+            claims.sort(key=lambda one: (shares.of(one.share_of), one.order))
+        return found
+
+    def give_reasons(self) -> None:
+        """Say for what each one waits; whoever pauses keeps the reason of that."""
+        for claim in tuple(self._claims.values()):
+            state = claim.state
+            if state.instance is None and state.not_before <= self._scene.now:
+                self._put(claim, replace(state, reason=self._reason(claim)))
+
+    def _reason(self, claim: Claim) -> str:
+        if claim.ends:
+            return _ENDS
+        if claim.batch in self._leaving:
+            return _GIVES_WAY
+        hosts = (self._scene.hosts[name] for name in self._hosts.get(claim.key, ()))
+        if any(host.standing is not Standing.LEAVING for host in hosts):
+            return _OTHERS
+        return self._scene.waits.get(claim.key) or _NOT_READY
+
+    def _put(self, claim: Claim, state: AgentState) -> None:
+        self._claims[claim.batch] = replace(claim, state=state)
+
+
+def _troubles(claims: Iterable[Claim], now: float) -> Iterable[str]:
+    """Yield what holds batches up, for as long as it does."""
+    for claim in claims:
+        if claim.state.instance is None and claim.state.not_before > now:
+            yield f"batch {claim.batch}: {claim.state.reason}"
+
+
+def _at_work(host: Host) -> set[str]:
+    """Return the batches that an instance has runners for."""
+    return {batch for batch, run in host.runs.items() if run.status is None}
+
+
+def _demanded(claim: Claim, scene: Scene) -> ModelKey:
+    """Return the instances that a batch needs: it may run where it did before its file changed."""
+    host = scene.hosts.get(claim.state.instance or "")
+    if host is None or host.key is None:
+        return claim.key
+    return replace(claim.key, purpose=host.key.purpose)
+
+
+def _demand(claims: Iterable[Claim], scene: Scene) -> tuple[ModelDemand, ...]:
+    """Return how much models are wanted for batches: for those that run, and those that could."""
+    sums: dict[ModelKey, list[int]] = {}
+    for claim in claims:
+        instance = claim.state.instance
+        if instance == DESK or claim.ends or claim.state.not_before > scene.now:
+            continue
+        counts = sums.setdefault(_demanded(claim, scene), [0, 0])
+        counts[instance is not None] += 1
+    return tuple(
+        ModelDemand(
+            model=key.model,
+            framework=key.framework,
+            purpose=key.purpose,
+            waiting=waiting,
+            running=running,
+        )
+        for key, (waiting, running) in sorted(sums.items())
+    )

@@ -1,0 +1,72 @@
+"""Looks an input through as soon as it is whole, where that takes a moment only.
+
+What is larger its first runner looks through, before the first request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from batch import errors
+from batch.input_file import InputFile
+from batch.rules import ENDPOINTS, Rules
+from batch.validation import Validated, validate
+from compute_functions.batch_spool.fate import Fate
+from compute_functions.batch_spool.folders import BatchFolder
+from compute_functions.contract.batches import BatchOrder, BatchState, LineError
+
+log = logging.getLogger(__name__)
+
+#: An input of this size is looked through in a second or two, in some more where all lines are
+#: wrong (bytes).
+AT_ONCE_BYTES = 32 * 1024**2
+
+
+def rules(order: BatchOrder) -> Rules:
+    """Return which lines the batch takes."""
+    return Rules(
+        endpoints=ENDPOINTS,
+        model=order.model,
+        endpoint=order.endpoint,
+        most_lines=order.most_lines,
+        most_bytes=order.most_bytes,
+        reserved=frozenset(order.reserved),
+    )
+
+
+def check(folder: BatchFolder, order: BatchOrder) -> None:
+    """End the batch as failed if its input is small and wrong."""
+    if folder.input.stat().st_size > AT_ONCE_BYTES:
+        return
+    try:
+        with InputFile.open(folder.input) as file:
+            fate = _fate(validate(file, rules(order)))
+    except errors.InputRefused as error:
+        fate = _failed(1, (LineError(**error.error.to_wire()),))  # type: ignore[arg-type]  # the same fields
+    except errors.InputUnreadable as error:
+        log.warning("batch_unchecked batch=%s error=%s", folder.batch, error)
+        return
+    if fate is not None:
+        fate.decide(folder)
+
+
+def _fate(found: Validated) -> Fate | None:
+    if not found.error_count:
+        return None
+    listed = tuple(LineError(**error.to_wire()) for error in found.errors)  # type: ignore[arg-type]  # the same fields
+    return _failed(found.error_count, listed, total=found.total)
+
+
+def _failed(count: int, listed: tuple[LineError, ...], *, total: int = 0) -> Fate:
+    first = listed[0]
+    where = f"line {first.line}: " if first.line is not None else ""
+    more = f" ({count - 1} more)" if count > 1 else ""
+    return Fate(
+        at=time.time(),
+        ended=BatchState.FAILED,
+        reason=f"the input cannot be used: {where}{first.message}{more}",
+        total=total,
+        error_count=count,
+        errors=listed,
+    )

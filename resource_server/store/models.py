@@ -7,6 +7,22 @@ from typing import ClassVar
 from django.db import models
 from typing_extensions import override
 
+from resource_server.store.batch_models import BatchRow, FileRow, HolderRow
+
+__all__ = [
+    "BatchRow",
+    "CatalogRow",
+    "CatalogVersion",
+    "ClusterRow",
+    "ControllerLease",
+    "FileRow",
+    "HolderRow",
+    "ModelRow",
+    "Origin",
+    "OverrideRow",
+    "ProjectRow",
+]
+
 
 class Origin(models.TextChoices):
     """Who owns a row of the catalog."""

@@ -11,11 +11,12 @@ import psycopg
 import pytest
 from django.db import connection
 from psycopg import sql
+from typing_extensions import override
 
 from lab.system.postgresql import Postgresql
 from resource_server.container import open_controller
-from resource_server.domain.errors import CatalogInvalid, LeaseLost
-from resource_server.ports import CatalogSource
+from resource_server.domain.errors import CatalogInvalid, DatabaseUnavailable, LeaseLost
+from resource_server.ports import Duty, Lease, Tenure
 from resource_server.services.controller import Controller
 from resource_server.store.catalog import replace_yaml_rows
 from resource_server.store.database import in_database
@@ -38,22 +39,55 @@ globus_compute:
 MODEL = "id: m\ndeployments: [{cluster: c, framework: vllm}]\n"
 
 
-class FilesThatAreRead:
-    """A catalog's source that notes under which number it was read."""
+class DutyThatNotes:
+    """A duty that notes under which number it was done."""
+
+    name, every_s = "notes", 0.01
 
     def __init__(self) -> None:
         self.fences: list[int] = []
 
-    async def sync(self, fence: int) -> bool:
-        self.fences.append(fence)
-        return False
+    async def perform(self, tenure: Tenure) -> None:
+        self.fences.append(tenure.fence)
 
 
-class FilesWithAMistake:
-    """A catalog's source that cannot be taken."""
+class DutyWithAFault(DutyThatNotes):
+    """A duty that fails each time as nobody foresaw."""
 
-    async def sync(self, fence: int) -> bool:
-        raise CatalogInvalid(("models/m.yaml:1: a mistake",))
+    name = "faulty"
+
+    @override
+    async def perform(self, tenure: Tenure) -> None:
+        await super().perform(tenure)
+        raise ZeroDivisionError
+
+
+class DutyOutsideTheDatabase(DutyThatNotes):
+    """A duty that asks before each of its acts whether its tenure goes on."""
+
+    name = "outside"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[int] = []
+
+    @override
+    async def perform(self, tenure: Tenure) -> None:
+        try:
+            tenure.require()
+        except LeaseLost:
+            self.refused.append(tenure.fence)
+            raise
+        await super().perform(tenure)
+
+
+async def nothing(tenure: Tenure) -> None:
+    """Be what a controller does first, where a test needs nothing of the kind."""
+
+
+async def a_mistake(tenure: Tenure) -> None:
+    """Be what cannot be done."""
+    raise CatalogInvalid(("models/m.yaml:1: a mistake",))
 
 
 class NoFiles:
@@ -62,8 +96,8 @@ class NoFiles:
     sites = models = projects = ()
 
 
-def controller(name: str, source: CatalogSource, *, term_s: float = SHORT_S) -> Controller:
-    return Controller(LeaseTable(name, term_s=term_s), source, term_s=term_s, every_s=0.01)
+def controller(name: str, *duties: Duty, term_s: float = SHORT_S) -> Controller:
+    return Controller(LeaseTable(name, term_s=term_s), duties, term_s=term_s)
 
 
 @asynccontextmanager
@@ -140,10 +174,10 @@ async def test_who_was_given_up_for_dead_writes_nothing_more():
 
 
 async def test_a_second_controller_waits_until_the_first_one_stops():
-    first, second = FilesThatAreRead(), FilesThatAreRead()
+    first, second = DutyThatNotes(), DutyThatNotes()
     one, other = controller("a", first), controller("b", second)
-    await one.start()
-    await other.start()
+    await one.start(nothing)
+    await other.start(nothing)
     assert (one.fence, other.fence) == (1, None)
     async with running(one, other) as (task, _):
         await eventually(lambda: len(first.fences) > 3)
@@ -154,7 +188,7 @@ async def test_a_second_controller_waits_until_the_first_one_stops():
 
 
 async def test_a_second_controller_takes_over_from_one_that_is_silent():
-    silent, source = LeaseTable("a", term_s=SHORT_S), FilesThatAreRead()
+    silent, source = LeaseTable("a", term_s=SHORT_S), DutyThatNotes()
     assert await silent.acquire() == 1
     async with running(controller("b", source)):
         await eventually(lambda: source.fences)
@@ -162,9 +196,9 @@ async def test_a_second_controller_takes_over_from_one_that_is_silent():
 
 
 async def test_who_lost_the_lease_stops_working_and_waits_for_it():
-    source = FilesThatAreRead()
+    source = DutyThatNotes()
     one = controller("a", source)
-    await one.start()
+    await one.start(nothing)
     async with running(one):
         thief = LeaseTable("b", term_s=LONG_S)
         # It may be renewed in between.
@@ -175,10 +209,65 @@ async def test_who_lost_the_lease_stops_working_and_waits_for_it():
         await eventually(lambda: source.fences[-1] == stolen + 1)
 
 
-async def test_who_cannot_take_the_files_lets_go_of_the_lease():
+async def test_who_cannot_do_what_comes_first_lets_go_of_the_lease():
     with pytest.raises(CatalogInvalid):
-        await controller("a", FilesWithAMistake(), term_s=LONG_S).start()
+        await controller("a", term_s=LONG_S).start(a_mistake)
     assert await LeaseTable("b", term_s=LONG_S).acquire() == 2
+
+
+async def test_who_finds_the_lease_gone_in_what_comes_first_waits_for_it():
+    async def too_late(tenure: Tenure) -> None:
+        raise LeaseLost
+
+    source = DutyThatNotes()
+    one = controller("a", source)
+    await one.start(too_late)
+    assert one.fence is None
+    async with running(one):
+        await eventually(lambda: source.fences)
+
+
+async def test_the_fault_of_one_duty_is_no_other_duty_s(caplog: pytest.LogCaptureFixture) -> None:
+    sound, faulty = DutyThatNotes(), DutyWithAFault()
+    async with running(controller("a", faulty, sound)) as (task,):
+        await eventually(lambda: len(sound.fences) > 3)
+        # It is tried again, under the same number: nothing else was begun anew.
+        await eventually(lambda: len(faulty.fences) > 1)
+        assert not task.done()
+    assert set(sound.fences) == set(faulty.fences) == {1}
+    faults = [one for one in caplog.records if one.message == "background_round_failed"]
+    assert {getattr(one, "loop", "") for one in faults} == {"faulty"}
+
+
+class LeaseThatIsSilent:
+    """The lease of a database that answers no renewal."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.silent = True
+
+    async def acquire(self) -> int | None:
+        return await self._lease.acquire()
+
+    async def renew(self, fence: int) -> None:
+        if self.silent:
+            raise DatabaseUnavailable
+        await self._lease.renew(fence)
+
+    async def release(self, fence: int) -> None:
+        await self._lease.release(fence)
+
+
+async def test_without_renewals_nothing_is_done_outside_the_database():
+    outside = DutyOutsideTheDatabase()
+    lease = LeaseThatIsSilent(LeaseTable("a", term_s=SHORT_S))
+    async with running(Controller(lease, [outside], term_s=SHORT_S)):
+        await eventually(lambda: outside.refused)
+        assert outside.refused == [1]
+        assert set(outside.fences) == {1}
+        lease.silent = False
+        # It takes the lease anew, and goes on.
+        await eventually(lambda: outside.fences[-1] > 1)
 
 
 @asynccontextmanager
@@ -202,9 +291,9 @@ async def read_only(server: Postgresql) -> AsyncIterator[None]:
 async def test_a_controller_outlives_a_database_that_is_read_only(
     postgresql_server: Postgresql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = FilesThatAreRead()
+    source = DutyThatNotes()
     one = controller("a", source)
-    await one.start()
+    await one.start(nothing)
     async with running(one) as (task,):
         async with read_only(postgresql_server):
             await eventually(lambda: task.done() or _says(caplog, "read-only transaction"))
@@ -212,7 +301,8 @@ async def test_a_controller_outlives_a_database_that_is_read_only(
         await eventually(lambda: task.done() or len(source.fences) > done + 3)
         assert not task.done()
         caplog.clear()
-        await expire()
+        # A connection that was made meanwhile may be read-only still, and is closed for that.
+        await eventually_so(_expires)
         # Renewed, and by the same holder.
         await eventually_so(_lease_is_held)
     assert set(source.fences) == {1}
@@ -220,6 +310,14 @@ async def test_a_controller_outlives_a_database_that_is_read_only(
 
 def _says(caplog: pytest.LogCaptureFixture, words: str) -> bool:
     return any(words in str(getattr(record, "reason", "")) for record in caplog.records)
+
+
+async def _expires() -> bool:
+    try:
+        await expire()
+    except DatabaseUnavailable:
+        return False
+    return True
 
 
 async def _lease_is_held() -> bool:
@@ -235,21 +333,24 @@ async def test_a_controller_outlives_whatever_else_the_database_says(
         (tmp_path / name).write_text(text)
     settings = gateway_settings(tmp_path, controller_lease_s=1, catalog_poll_s=0.1)
     async with open_controller(settings):
-        before = await in_database(_fence)
         await in_database(_rename, "controller_lease", "mislaid")
         try:
             await eventually(lambda: "background_round_failed" in caplog.messages)
         finally:
             await in_database(_rename, "mislaid", "controller_lease")
 
+        before = await in_database(_lease)
+
         async def active_again() -> bool:
-            return await in_database(_fence) > before
+            # Renewed, or taken anew if it was over.
+            return await in_database(_lease) != before
 
         await eventually_so(active_again)
 
 
-def _fence() -> int:
-    return ControllerLease.objects.get().fence
+def _lease() -> tuple[int, object]:
+    lease = ControllerLease.objects.get()
+    return lease.fence, lease.expires_at
 
 
 def _rename(old: str, new: str) -> None:

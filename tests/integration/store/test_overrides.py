@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,36 @@ def command(wish: str, **given: object) -> list[str]:
     return list(model_command.run(wish, **given))
 
 
+def fill_a_day() -> None:
+    """Put a model into the catalog that says everything, and is kept at one of its two places."""
+    for name in ("local", "far"):
+        ClusterRow.objects.create(name=name, origin=Origin.YAML, spec={**SITE, "cluster": name})
+    spec = {
+        "id": "vendor/day",
+        "engine": "vllm",
+        "context_length": 4096,
+        "aliases": {"day": {}},
+        "deployments": [
+            {
+                **PLACE,
+                "lifecycle": {
+                    "gpus": 4,
+                    "walltime": "24:00:00",
+                    "walltime_ratio": 0.8,
+                    "max": 2,
+                    "idle_timeout": "02:00:00",
+                    "priority": 3,
+                    "refresh": False,
+                    "autoscale": True,
+                },
+            },
+            {**PLACE, "cluster": "far"},
+        ],
+    }
+    ModelRow.objects.create(model_id=spec["id"], origin=Origin.YAML, spec=spec)
+    grow_version()
+
+
 async def bounds() -> tuple[int, int]:
     (one,) = desired_state(await CatalogTables().load(), "local").models
     return one.min, one.max
@@ -57,9 +88,63 @@ class TestRows:
             assert await bounds() == expected
             version += 1
             assert await CatalogTables().version() == version
-        assert await in_database(command_of("list")) == ["hot at local: disabled"]
+        listed = await in_database(command_of("list"))
+        assert listed[0] == "by-hand at local (vllm): started by hand"
+        assert listed[1].startswith("hot at local (vllm): min=1 max=1 gpus=1 ")
+        assert listed[1].endswith("; disabled")
         assert await in_database(command_of("enable")) == ["hot at local: as its file says"]
         assert await bounds() == (1, 1)
+
+    @pytest.mark.row("C-61", "L-12", "L-19", "L-21")
+    async def test_every_registered_model_is_listed_with_its_configuration(self):
+        await in_database(fill_a_day)
+        await in_database(lambda: command("pin", model="vendor/day", cluster="local", instances=3))
+
+        (text,) = await in_database(lambda: command("list", as_json=True, cluster="local"))
+        (one,) = [found for found in json.loads(text) if found["model"] == "vendor/day"]
+        assert one == {
+            "model": "vendor/day",
+            "cluster": "local",
+            "framework": "vllm",
+            "engine": "vllm",
+            "routes": ["chat/completions", "completions"],
+            "context_length": 4096,
+            "aliases": ["day"],
+            "lifecycle": {
+                "gpus": 4,
+                "walltime_s": 86_400.0,
+                "walltime_ratio": 0.8,
+                "min": 0,
+                "max": 2,
+                "idle_timeout_s": 7200.0,
+                "priority": 3,
+                "refresh": False,
+                "autoscale": True,
+            },
+            "desired_min": 3,
+            "desired_max": 3,
+            "pinned": 3,
+            "disabled": False,
+            "unloaded": False,
+            "loaded_at": None,
+        }
+        lines = await in_database(lambda: command("list"))
+        assert lines == [
+            (
+                "vendor/day at local (vllm): min=0 max=2 gpus=4 walltime=24:00:00"
+                " walltime_ratio=0.8 idle_timeout=02:00:00 priority=3 refresh=false"
+                " autoscale=true engine=vllm; pinned to 3"
+            ),
+            "vendor/day at far (vllm): started by hand",
+        ]
+
+    async def test_what_was_said_of_a_model_whose_file_is_gone_is_listed_too(self):
+        await in_database(fill)
+        await in_database(command_of("pin"))
+        await in_database(lambda: ModelRow.objects.filter(model_id="hot").delete())
+        listed = await in_database(command_of("list"))
+        assert listed[-1] == "hot at local: pinned to 1; no file has it there"
+        assert await in_database(lambda: command("list", cluster="far")) == []
 
     async def test_what_makes_no_sense_is_refused_in_words(self):
         await in_database(fill)
@@ -141,4 +226,5 @@ async def test_the_command_line_says_what_is_wrong_and_returns_2(tmp_path: Path)
     assert (await run("migrate"))[0] == 0
     assert await run("model", "load", "hot") == (2, "The catalog has no model 'hot'.\n")
     assert await run("model", "list") == (0, "")
+    assert await run("model", "list", "--json") == (0, "[]\n")
     assert await run("raise-generation") == (0, "generation 2\n")

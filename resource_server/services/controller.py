@@ -1,4 +1,4 @@
-"""The active controller: the one process that writes desired state; here, the catalog's files.
+"""The active controller: of several processes the one that does the duties of which there is one.
 
 Without it everything else goes on with what the database holds.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 from resource_server.domain import errors
-from resource_server.ports import CatalogSource, Lease
+from resource_server.ports import Duty, Lease, Tenure
+from resource_server.services.supervision import forever
+from resource_server.services.tenure import LeasedTenure, clock
 
 log = logging.getLogger(__name__)
 
@@ -19,100 +22,117 @@ RENEWALS_PER_TERM = 3
 
 
 class Controller:
-    """Does the controller's work while it holds the lease, and waits for the lease otherwise."""
+    """Does its duties beside each other while it holds the lease, else waits for the lease."""
 
-    def __init__(
-        self, lease: Lease, source: CatalogSource, *, term_s: float, every_s: float
-    ) -> None:
+    def __init__(self, lease: Lease, duties: Sequence[Duty], *, term_s: float) -> None:
         self._lease = lease
-        self._source = source
+        self._duties = duties
+        self._term_s = term_s
         self._renew_s = term_s / RENEWALS_PER_TERM
-        self._every_s = every_s
-        self._fence: int | None = None
-        self._reported: tuple[str, ...] = ()
+        self._tenure: LeasedTenure | None = None
 
     @property
     def fence(self) -> int | None:
         """The number under which this controller is the active one; None if it is not."""
-        return self._fence
+        return None if self._tenure is None else self._tenure.fence
 
-    async def start(self) -> None:
-        """Become the active controller if nobody is, and bring the files into the database.
+    async def start(self, first: Callable[[Tenure], Awaitable[object]]) -> None:
+        """Become the active controller if nobody is, and do what must be done before all else.
 
-        Raises `CatalogInvalid` if they hold mistakes: an operator is watching now.
+        What `first` raises is raised here: an operator is watching now.
         """
-        self._fence = await self._lease.acquire()
-        if self._fence is None:
+        self._tenure = await self._asked()
+        if self._tenure is None:
             log.info("controller_waits")
             return
-        log.info("controller_active", extra={"fence": self._fence})
         async with AsyncExitStack() as on_failure:
             # Who starts again, with mended files, need not wait until the term is over.
             on_failure.push_async_callback(self._release)
-            await self._source.sync(self._fence)
+            try:
+                await first(self._tenure)
+            except errors.LeaseLost:
+                # It took longer than the term, and somebody else does it.
+                log.warning("controller_lost_its_lease", extra={"fence": self._tenure.fence})
+                return
             on_failure.pop_all()
 
     async def run(self) -> None:
-        """Hold the lease and work, or wait for the lease, for ever.
+        """Hold the lease and do the duties, or wait for the lease, for ever.
 
-        Whatever else goes wrong ends it, and hands the lease on: its supervisor begins anew.
+        Whatever else goes wrong with the lease ends it, and hands it on: its supervisor begins
+        anew.
         """
         try:
             while True:
-                fence = self._fence or await self._acquired()
+                tenure = self._tenure or await self._acquired()
                 try:
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(self._keep(fence), name="lease")
-                        tasks.create_task(self._work(fence), name="controller")
+                    await self._serve(tenure)
                 except* errors.LeaseLost:
-                    self._fence = None
-                    log.warning("controller_lost_its_lease", extra={"fence": fence})
+                    self._tenure = None
+                    log.warning("controller_lost_its_lease", extra={"fence": tenure.fence})
         finally:
             await self._release()
 
-    async def _acquired(self) -> int:
+    async def _serve(self, tenure: LeasedTenure) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep(tenure), name="lease")
+            for duty in self._duties:
+                tasks.create_task(_do(duty, tenure), name=f"duty-{duty.name}")
+
+    async def _acquired(self) -> LeasedTenure:
         while True:
             try:
-                self._fence = await self._lease.acquire()
+                self._tenure = await self._asked()
             except errors.DatabaseUnavailable as error:
                 _database_away("lease_not_asked", error)
-            if self._fence is not None:
-                log.info("controller_active", extra={"fence": self._fence})
-                return self._fence
+            if self._tenure is not None:
+                return self._tenure
             await asyncio.sleep(self._renew_s)
 
-    async def _keep(self, fence: int) -> None:
+    async def _asked(self) -> LeasedTenure | None:
+        """Ask for the lease once; return the tenure that begins, if one does."""
+        asked_at = clock()
+        fence = await self._lease.acquire()
+        if fence is None:
+            return None
+        log.info("controller_active", extra={"fence": fence})
+        return LeasedTenure(fence, asked_at=asked_at, term_s=self._term_s)
+
+    async def _keep(self, tenure: LeasedTenure) -> None:
         while True:
             await asyncio.sleep(self._renew_s)
+            asked_at = clock()
             try:
-                await self._lease.renew(fence)
+                await self._lease.renew(tenure.fence)
             except errors.DatabaseUnavailable as error:
                 # Whoever takes over meanwhile does so in the same database, and we hear of it.
                 _database_away("lease_not_renewed", error)
-
-    async def _work(self, fence: int) -> None:
-        while True:
-            try:
-                await self._source.sync(fence)
-                self._reported = ()
-            except errors.CatalogInvalid as invalid:
-                if invalid.problems != self._reported:
-                    log.error("catalog_invalid", extra={"problems": invalid.problems})  # noqa: TRY400 - the problems are the whole story
-                self._reported = invalid.problems
-            except errors.DatabaseUnavailable as error:
-                _database_away("catalog_not_synced", error)
-            await asyncio.sleep(self._every_s)
+            else:
+                tenure.renewed(asked_at=asked_at)
 
     async def _release(self) -> None:
         """Hand the lease on; if that fails, it runs out by itself."""
-        fence, self._fence = self._fence, None
-        if fence is None:
+        tenure, self._tenure = self._tenure, None
+        if tenure is None:
             return
         try:
-            await self._lease.release(fence)
+            await self._lease.release(tenure.fence)
         except errors.DatabaseUnavailable as error:
             _database_away("lease_not_released", error)
 
 
-def _database_away(event: str, error: errors.DatabaseUnavailable) -> None:
-    log.warning(event, extra={"reason": str(error.__cause__)})
+async def _do(duty: Duty, tenure: Tenure) -> None:
+    """Do one duty for as long as the tenure lasts, whatever it runs into."""
+
+    async def round_() -> None:
+        try:
+            await duty.perform(tenure)
+        except errors.DatabaseUnavailable as error:
+            _database_away("duty_not_done", error, duty=duty.name)
+        await asyncio.sleep(duty.every_s)
+
+    await forever(duty.name, round_, unless=errors.LeaseLost)
+
+
+def _database_away(event: str, error: errors.DatabaseUnavailable, **further: str) -> None:
+    log.warning(event, extra={"reason": str(error.__cause__), **further})

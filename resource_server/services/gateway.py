@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resource_server.ports import RequestObserver
+from resource_server.services.batches import Batches
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions
+from resource_server.services.files import Files
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.metrics import Metrics
@@ -22,8 +24,10 @@ class Gateway:
     Without `metrics` nobody may read them. `observer` is told of every request.
     """
 
+    batches: Batches
     catalog: LiveCatalog
     completions: Completions
+    files: Files
     jobs: Jobs
     limits: Limits
     models: Models

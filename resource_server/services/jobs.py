@@ -13,6 +13,7 @@ from resource_server.domain.identity import Person
 from resource_server.domain.lifecycle import Observation, Reach, outlook_at
 from resource_server.domain.prospect import SILENT_AFTER_S, Prospect, prospect
 from resource_server.ports import SiteObserver, SiteViews
+from resource_server.services.impasses import Impasses
 from resource_server.services.site_board import SiteBoard
 
 
@@ -21,13 +22,14 @@ class ClusterJobs:
     """The instances of a cluster that a person may see, and how its models stand.
 
     Times are seconds since the epoch, those of instances by the site's clock, which is `ahead_s`
-    before the gateway's. `silent` tells that the site has not spoken lately, `in_trouble` that
-    something keeps its agent from its work.
+    before the gateway's. `for_batches` are those that no caller's request reaches. `silent` tells
+    that the site has not spoken lately, `in_trouble` that something keeps its agent from its work.
     """
 
     cluster: Cluster
     observed_at: float
     instances: tuple[Instance, ...] = ()
+    for_batches: tuple[Instance, ...] = ()
     prospects: tuple[tuple[str, Prospect], ...] = ()
     reach: Reach = Reach.UNKNOWN
     silent: bool = False
@@ -49,11 +51,17 @@ class Jobs:
     """Asks sites what they run; of one that cannot be asked, it shows what is known."""
 
     def __init__(
-        self, catalog: Callable[[], Catalog], sites: SiteObserver, views: SiteViews | None = None
+        self,
+        catalog: Callable[[], Catalog],
+        sites: SiteObserver,
+        views: SiteViews | None = None,
+        *,
+        impasses: Impasses | None = None,
     ) -> None:
         self._catalog = catalog
         self._sites = sites
         self._views = views or SiteBoard("alone")
+        self._impasses = impasses or Impasses()
 
     async def at(self, person: Person, cluster_name: str) -> ClusterJobs:
         """Return what runs on a cluster; raises an `UpstreamError` if nothing is known of it."""
@@ -71,8 +79,12 @@ class Jobs:
             cluster=cluster,
             observed_at=observation.observed_at,
             instances=tuple(i for i in observation.instances if i.model in visible),
+            for_batches=tuple(i for i in observation.for_batches if i.model in visible),
             prospects=tuple(
-                (name, prospect(catalog, name, place, view, now=now))
+                (
+                    name,
+                    self._impasses.told(prospect(catalog, name, place, view, now=now), name, view),
+                )
                 for name in sorted(visible)
                 for place in catalog.models[name].deployments
                 if place.cluster == cluster.name

@@ -143,6 +143,15 @@ class Limits:
         claim = Claim(lease=request_id, limits=self._rules().limits_of(person, model.id))
         return Admission(claim, take=self._take, settle=self._settle)
 
+    async def count_batch_request(self, person: Person, *, request_id: str) -> None:
+        """Count a request about files or batches, or raise `RateLimited`."""
+        claim = Claim(lease=request_id, limits=self._rules().batch_limits_of(person))
+        if not claim.limits:
+            return
+        verdict = await self._store.take(claim)
+        if not verdict.granted:
+            raise _refusal(claim, verdict)
+
     def body_sizes(self, person: Person) -> BodySizes:
         """Return how large a person's requests may be."""
         return self._rules().body_sizes_of(person)
@@ -218,6 +227,7 @@ def _said(limit: Limit) -> str:
         Scope.PERSON: "",
         Scope.KEY: " with one key",
         Scope.MODEL: f" to the model '{limit.subject}'",
+        Scope.BATCHES: " about files and batches",
     }[limit.scope]
     if limit.measure is Measure.CONCURRENT:
         return f"Your limit on requests at once is reached: {limit.amount}{of}."

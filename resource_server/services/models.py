@@ -12,6 +12,7 @@ from resource_server.domain.identity import Person
 from resource_server.domain.prospect import Prospect, prospect
 from resource_server.domain.routing import Base
 from resource_server.ports import SiteViews
+from resource_server.services.impasses import Impasses
 from resource_server.services.site_board import SiteBoard
 
 
@@ -27,9 +28,15 @@ class Offer:
 class Models:
     """Lists what is on offer; what a person may not use is not shown."""
 
-    def __init__(self, catalog: Callable[[], Catalog], views: SiteViews | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog],
+        views: SiteViews | None = None,
+        impasses: Impasses | None = None,
+    ) -> None:
         self._catalog = catalog
         self._views = views or SiteBoard("alone")
+        self._impasses = impasses or Impasses()
 
     def offers(self, person: Person) -> list[Offer]:
         """Return every framework the person may use, by cluster and name."""
@@ -65,12 +72,13 @@ class Models:
         """
         catalog, now = self._catalog(), time.time()
         return [
-            prospect(catalog, model.id, place, self._views.view(place.cluster), now=now)
+            self._impasses.told(prospect(catalog, model.id, place, view, now=now), model.id, view)
             for place in model.deployments
             if (cluster := catalog.clusters.get(place.cluster)) is not None
             and base.cluster in (None, place.cluster)
             and base.framework in (None, place.framework)
             and policy.may_see(person, cluster.access)
+            for view in (self._views.view(place.cluster),)
         ]
 
     def _at(self, person: Person, cluster: Cluster, framework: Framework) -> tuple[Model, ...]:

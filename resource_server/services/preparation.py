@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, Framework, Model, NamedModel
 from resource_server.domain.dialects import DIALECTS
-from resource_server.domain.inference import RESERVED_EVERYWHERE
 from resource_server.ports import RequestBody
 
 #: An alias's object is merged into a caller's of this many bytes; templates' arguments are small.
@@ -48,7 +47,7 @@ def require_open(cluster: Cluster) -> None:
 
 def require_fields(body: RequestBody, route: str, framework: Framework) -> None:
     """Raise an `InvalidRequest` for what must not or cannot reach a framework's engines."""
-    reserved = sorted(body.fields & (RESERVED_EVERYWHERE | framework.reserved_fields))
+    reserved = sorted(body.fields & framework.reserved)
     if reserved:
         raise errors.ReservedField(
             f"The field '{reserved[0]}' is set by the service. Leave it out.", param=reserved[0]

@@ -20,9 +20,10 @@ from compute_functions.contract import (
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.desired import desired_state, managed, override_of
 from resource_server.domain.lifecycle import SPEAKING, Observation, Place, Post, Reach, SiteView
-from resource_server.domain.report import observed
+from resource_server.domain.report import failed, observed, steadied
 from resource_server.services.changes import Changes
 from resource_server.services.demand import DemandBook
+from resource_server.services.farewells import Farewells
 from resource_server.services.waiters import WaiterCounts
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class _Site:
     linked: bool = False
     #: Whether the last question by task was answered; None if none was asked.
     answers: bool | None = None
+    #: Whether one is under way: an agent that has to be started takes a while to answer.
+    asked: bool = False
     observation: Observation | None = None
     ready: frozenset[Post] = frozenset()
 
@@ -56,6 +59,9 @@ class Relays(Protocol):
 
     def posts(self, cluster: str) -> Iterable[Post]:
         """Return where one does at a cluster."""
+
+    def failed(self, cluster: str, instances: Collection[str]) -> None:
+        """Take it that these instances of a cluster have failed, and no others."""
 
 
 class SiteBoard:
@@ -78,6 +84,7 @@ class SiteBoard:
         #: Notes each cluster of which something else is desired, or by somebody else.
         self.wishes_changed = Changes()
         self.demand = DemandBook(self.wishes_changed, clock=monotonic)
+        self.farewells = Farewells()
         self.relays = relays
         self._clock = clock
         self._monotonic = monotonic
@@ -97,6 +104,7 @@ class SiteBoard:
         self._models = _models_of(catalog)
         desired = {name: desired_state(catalog, name) for name in catalog.clusters}
         before, self._desired = self._desired, desired
+        self.farewells.take(desired)
         for cluster in before.keys() | desired.keys():
             if before.get(cluster) != desired.get(cluster):
                 self.wishes_changed.note(cluster)
@@ -114,6 +122,15 @@ class SiteBoard:
         """Tell whether any model is kept at a cluster."""
         desired = self._desired.get(cluster)
         return desired is not None and bool(desired.models)
+
+    def tells(self, cluster: str) -> bool:
+        """Tell whether a site is to be told what is wanted.
+
+        That is so while models are kept there, and then until it has heard that none is.
+        """
+        observation = self._sites[cluster].observation
+        agent = observation.agent if observation else None
+        return self.manages(cluster) or self.farewells.is_due(cluster, agent)
 
     def demand_at(self, cluster: str) -> Demand:
         """Return who wants the models that are kept at a cluster."""
@@ -151,18 +168,29 @@ class SiteBoard:
 
     def take(self, cluster: str, observation: Observation) -> Observation:
         """Know this of a site from now on, as far as it is about models of its own."""
-        observation = self._own_alone(cluster, observation)
         site = self._sites[cluster]
-        before, site.observation = site.observation, observation
+        before = site.observation
+        observation = self._own_alone(cluster, observation)
+        ahead_s = steadied(observation.ahead_s, before)
+        if ahead_s != observation.ahead_s:
+            observation = replace(observation, ahead_s=ahead_s)
+        site.observation = observation
+        self.farewells.hear(cluster, observation.agent)
         site.ready = frozenset(
             (one.framework, one.model)
             for one in observation.instances
             if one.state is InstanceState.READY
         )
+        if self.relays is not None:
+            self.relays.failed(cluster, failed(observation))
         if _news(before) != _news(observation):
             self.changes.note(cluster)
         _log_trouble(cluster, before, observation)
         return observation
+
+    def ask(self, cluster: str) -> None:
+        """Note that a question by task is under way, whose answer `take_answer` takes."""
+        self._sites[cluster].asked = True
 
     def take_answer(self, cluster: str, status: SiteStatus | None) -> Observation | None:
         """Take what a site says to a task; None if it did not answer. Return what is known now.
@@ -171,6 +199,7 @@ class SiteBoard:
         answers without an agent looks and nothing else: that site can start nothing.
         """
         site = self._sites[cluster]
+        site.asked = False
         if site.linked:
             if site.observation is None and status is not None:
                 self.take_status(cluster, status)
@@ -189,6 +218,7 @@ class SiteBoard:
         return replace(
             observation,
             instances=tuple(one for one in observation.instances if one.model in models),
+            for_batches=tuple(one for one in observation.for_batches if one.model in models),
             outlooks=tuple(one for one in observation.outlooks if one.model in models),
         )
 
@@ -253,7 +283,7 @@ class SiteBoard:
             return Reach.LINKED
         if site.answers is not None:
             return Reach.BY_TASK if site.answers else Reach.AWAY
-        young = self._monotonic() - site.lost_at < GRACE_S
+        young = site.asked or self._monotonic() - site.lost_at < GRACE_S
         return Reach.UNKNOWN if young else Reach.AWAY
 
 
@@ -272,7 +302,7 @@ def _news(observation: Observation | None) -> object:
         return None
     instances = {
         (one.framework, one.model, one.job_id, one.state, one.stage, one.ahead, one.reason)
-        for one in observation.instances
+        for one in (*observation.instances, *observation.for_batches)
     }
     outlooks = {(one.framework, one.model, one.refused, one.waits) for one in observation.outlooks}
     return instances, outlooks

@@ -16,6 +16,7 @@ from resource_server.domain.prospect import Prospect, prospect
 from resource_server.domain.routing import Choice, Destination
 from resource_server.ports import SiteViews
 from resource_server.services.carriage import Admitted, carry
+from resource_server.services.impasses import Impasses
 
 T = TypeVar("T")
 #: Who is told how a model stands; returns when they have taken it.
@@ -88,6 +89,7 @@ class Vigil:
         room: Room,
         longest_s: float | None,
         times: WaitTimes,
+        impasses: Impasses,
     ) -> None:
         self.admitted = admitted
         self._named = choice.named
@@ -97,6 +99,7 @@ class Vigil:
         self._room = room
         self._longest_s = longest_s
         self._times = times
+        self._impasses = impasses
         self._kept: tuple[Destination, ...] = ()
         #: The catalog that these places were chosen from.
         self._chosen_from: Catalog | None = None
@@ -142,7 +145,8 @@ class Vigil:
                 # A stream's patience begins with its model.
                 self.admitted = replace(self.admitted, began_at=time.monotonic())
             try:
-                found = await carry(self.admitted, places, ask)
+                asking = self._impasses.watched(ask, self._views)
+                found = await carry(self.admitted, places, asking)
             except errors.ModelNotRunning:
                 self._note_refusals(numbers)
             else:
@@ -183,22 +187,38 @@ class Vigil:
         catalog = self._catalog()
         if catalog is not self._chosen_from:
             self._kept, self._chosen_from = self._places(catalog), catalog
-        known = [
-            (place, prospect(catalog, self._model, place.deployment, view, now=time.time()), view)
-            for place in self._kept
-            for view in [self._views.view(place.cluster.name)]
-        ]
-        possible = [one for one in known if not one[1].never]
-        if not possible:
-            raise self._unavailable([one[1] for one in known])
-        ready = tuple(place for place, _, view in possible if self._is_ready(place, view))
-        target, best, _ = min(possible, key=lambda one: _rank(one[1]))
+        known = self._known(catalog)
+        target, best = self._best(known)
+        # Also one to which no way has led so far: now one may.
+        ready = tuple(
+            place for place, one, view in known if not one.never and self._is_ready(place, view)
+        )
         return _Look(
             ready=ready,
             target=target,
             prospect=best,
             views=tuple(view for _, _, view in known),
         )
+
+    def _best(
+        self, known: list[tuple[Destination, Prospect, SiteView]]
+    ) -> tuple[Destination, Prospect]:
+        """Return the place with the best prospect, or raise `ModelUnavailable`."""
+        tell, model = self._impasses.told, self._model
+        told = [(place, tell(one, model, view)) for place, one, view in known if not one.never]
+        hopeful = [one for one in told if not one[1].never]
+        if not hopeful:
+            raise self._unavailable([one[1] for one in told or known])
+        return min(hopeful, key=lambda one: _rank(one[1]))
+
+    def _known(self, catalog: Catalog) -> list[tuple[Destination, Prospect, SiteView]]:
+        """Return what is known of the model at each of its places."""
+        now = time.time()
+        views = [self._views.view(place.cluster.name) for place in self._kept]
+        return [
+            (place, prospect(catalog, self._model, place.deployment, view, now=now), view)
+            for place, view in zip(self._kept, views, strict=True)
+        ]
 
     def _places(self, catalog: Catalog) -> tuple[Destination, ...]:
         """Return where the model is kept for this person, as operators have it now.
@@ -263,7 +283,7 @@ class Vigil:
             return errors.ModelUnavailable(f"The model '{self._model}' is served nowhere any more.")
         best = min(known, key=lambda one: one.final)
         return errors.ModelUnavailable(
-            f"The model '{self._model}' cannot be started on '{best.cluster}'. {best.never}",
+            f"The model '{self._model}' cannot be had on '{best.cluster}'. {best.never}",
             state=best.facts(),
             retry_after_s=None if best.final else REACHED_AGAIN_S,
         )

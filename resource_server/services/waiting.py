@@ -17,6 +17,7 @@ from resource_server.domain.prospect import is_disabled
 from resource_server.domain.routing import Choice, Destination
 from resource_server.ports import SiteViews
 from resource_server.services.carriage import Admitted, carry
+from resource_server.services.impasses import Impasses
 from resource_server.services.vigil import Vigil, WaitTimes, tell_nobody
 
 T = TypeVar("T")
@@ -46,11 +47,13 @@ class Waiting:
         *,
         rules: WaitRules | None = None,
         times: WaitTimes | None = None,
+        impasses: Impasses | None = None,
     ) -> None:
         self._views = views
         self._catalog = catalog
         self._rules = rules or WaitRules()
         self._times = times or WaitTimes()
+        self._impasses = impasses or Impasses()
         self._taken: Counter[Hashable] = Counter()
 
     async def carried(
@@ -81,7 +84,7 @@ class Waiting:
         if not places:
             return None
         try:
-            return await carry(admitted, places, ask)
+            return await carry(admitted, places, self._impasses.watched(ask, self._views))
         except errors.ModelNotRunning:
             if not any(place.upkeep for place in choice.destinations):
                 raise
@@ -100,6 +103,7 @@ class Waiting:
             room=self._room,
             longest_s=self._rules.longest_stream_s if streams else None,
             times=self._times,
+            impasses=self._impasses,
         )
 
     def _to_ask(self, choice: Choice) -> tuple[Destination, ...]:

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from typing_extensions import override
 
+from batch.client.watching import EVERY_S
 from resource_server.adapters.memory.limits import MemoryLimitStore
+from resource_server.config.limits import LimitSettings
 from resource_server.domain import errors
 from resource_server.domain.inference import Usage
 from resource_server.domain.limit_rules import Allowance, LimitRules
@@ -15,7 +17,7 @@ from resource_server.domain.limits import Claim, Measure, Scope, Standing, Verdi
 from resource_server.services.limits import Limits
 from tests.support.catalogs import model
 from tests.support.doubles import person
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, soon
 
 ALICE = replace(person("alice@example.org"), credential="c0ffee")
 BOB = person("bob@example.org")
@@ -219,7 +221,7 @@ async def leave(kept: Limits, lease: str) -> list:
                 raise
 
     task = asyncio.create_task(request())
-    await inside.wait()
+    await soon(inside)
     task.cancel()
     await asyncio.wait([task])
     return admissions
@@ -251,7 +253,7 @@ async def test_a_caller_who_leaves_at_the_door_takes_no_place():
     store = StoreThatIsSlow()
     async with limits(store, concurrent_requests=1) as kept:
         task = asyncio.create_task(ask(kept, "r1"))
-        await store.asked.wait()
+        await soon(store.asked)
         task.cancel()
         await asyncio.wait([task])
     store.let.set()
@@ -264,7 +266,7 @@ async def test_leases_of_running_requests_begin_anew(store):
         for _ in range(3):
             store.now += 20
             store.renewed.clear()
-            await store.renewed.wait()
+            await soon(store.renewed)
         with pytest.raises(errors.RateLimited):
             await ask(kept, "r2")
         admission.end()
@@ -276,7 +278,7 @@ async def test_a_place_is_not_kept_for_ever(store):
     rules = LimitRules(defaults=(Allowance(concurrent_requests=1),))
     async with Limits(store, lambda: rules, renew_every_s=0.001, longest_s=0) as kept:
         [admission] = await leave(kept, "r1")
-        await store.renewed.wait()
+        await soon(store.renewed)
         store.now += 31
         await ask(kept, "r2")
         admission.end()
@@ -292,7 +294,7 @@ async def test_a_stream_that_lives_keeps_its_place(store):
         for _ in range(3):
             store.now += 20
             store.renewed.clear()
-            await store.renewed.wait()
+            await soon(store.renewed)
         with pytest.raises(errors.RateLimited):
             await ask(kept, "r2")
 
@@ -319,5 +321,37 @@ async def test_who_has_not_asked_for_long_is_forgotten(store):
 async def test_places_are_kept_after_a_renewal_that_failed():
     store = StoreThatFailsOnce()
     async with limits(store, renew_every_s=0.001, concurrent_requests=1):
-        await asyncio.wait_for(store.renewed.wait(), 20)
+        await soon(store.renewed)
     assert store.failed
+
+
+async def test_requests_about_batches_are_counted_apart_from_others(store):
+    kept = limits(store, requests_per_minute=1, batch_requests_per_minute=2)
+    await ask(kept, "r1")
+    for lease in ("b1", "b2"):
+        await kept.count_batch_request(ALICE, request_id=lease)
+    with pytest.raises(errors.RateLimited, match="2 per minute about files and batches") as refused:
+        await kept.count_batch_request(ALICE, request_id="b3")
+    assert refused.value.retry_after_s == pytest.approx(30)
+    assert [standing.scope for standing in refused.value.standings] == [Scope.BATCHES]
+    await kept.count_batch_request(BOB, request_id="b4")
+    store.now += refused.value.retry_after_s
+    await kept.count_batch_request(ALICE, request_id="b5")
+
+
+async def test_without_a_limit_on_them_nothing_is_counted(store):
+    await limits(store, requests_per_minute=1).count_batch_request(ALICE, request_id="b1")
+    assert store.size == 0
+
+
+async def test_who_watches_many_batches_never_meets_the_usual_limit(store):
+    usual = LimitSettings().limit_batch_requests_per_minute
+    kept = limits(store, batch_requests_per_minute=usual)
+    #: Some watch as `batch watch` does, and some scripts ask each second.
+    every_s = [EVERY_S] * 10 + [1.0] * 4
+    due = [0.0] * len(every_s)
+    while min(due) < 600:
+        first = due.index(min(due))
+        store.now = 1000.0 + due[first]
+        await kept.count_batch_request(ALICE, request_id=f"{first}-{due[first]}")
+        due[first] += every_s[first]

@@ -15,9 +15,11 @@ from resource_server.api.json_body import JsonBody
 from resource_server.domain import errors, routing
 from resource_server.domain.catalog import Catalog, Deployment
 from resource_server.domain.limit_rules import LimitRules
+from resource_server.domain.prospect import Prospect
 from resource_server.domain.routing import Base, Choice, Destination
 from resource_server.domain.upkeep import Override, Upkeep, Wish
 from resource_server.services.carriage import Admitted, CompletionRequest
+from resource_server.services.impasses import Impasses
 from resource_server.services.limits import Limits
 from resource_server.services.site_board import SiteBoard
 from resource_server.services.vigil import WaitTimes
@@ -30,6 +32,7 @@ from tests.support.site_links import instance, status
 
 ALICE = person("alice@example.org")
 BODY = JsonBody(b'{"model": "a/b"}')
+PLACE_A = ("a", FRAMEWORK, MODEL)
 UPKEEP = Upkeep(gpus=1, walltime_s=3600)
 
 
@@ -42,6 +45,7 @@ class Places:
     maintenance: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     runs_at: set[str] = field(default_factory=set)
+    unreached_s: float = 60.0
 
     def __post_init__(self) -> None:
         names = (*self.kept, *self.by_hand)
@@ -57,8 +61,13 @@ class Places:
         )
         self.board = SiteBoard("hub")
         self.board.take_catalog(self.catalog)
+        self.told: list[Prospect] = []
+        self.impasses = Impasses(longest_s=self.unreached_s)
         self.waiting = Waiting(
-            self.board, lambda: self.catalog, times=WaitTimes(notice_s=0.05, again_s=0.02)
+            self.board,
+            lambda: self.catalog,
+            times=WaitTimes(notice_s=0.05, again_s=0.02),
+            impasses=self.impasses,
         )
 
     def say(self, name: str, *states: InstanceState, load_s: float | None = None) -> None:
@@ -106,6 +115,21 @@ class Places:
         async with self.admitted(choice, wait_s=wait_s) as admitted:
             _, answer, _ = await self.waiting.carried(admitted, choice, self.ask)
             return answer
+
+    async def streamed(self, *, wait_s: float | None = None) -> str:
+        """Return what a stream gets; `told` is what it hears meanwhile."""
+
+        async def tell(prospect: Prospect) -> None:
+            self.told.append(prospect)
+
+        choice = self.choice()
+        async with self.admitted(choice, wait_s=wait_s) as admitted:
+            found = await self.waiting.tried(admitted, choice, self.ask)
+            if found is not None:
+                return found[1]
+            async with self.waiting.vigil(admitted, choice, streams=True) as vigil:
+                _, answer = await vigil.carried(self.ask, tell)
+                return answer
 
     def waits_at(self, name: str) -> Callable[[], bool]:
         return lambda: bool(self.board.demand.of(name))
@@ -214,6 +238,75 @@ async def test_one_that_is_ready_and_has_no_instance_is_asked_again_now_and_then
     asking = asyncio.create_task(places.carried())
     await eventually(lambda: len(places.asked) >= 3)
     places.runs_at.add("a")
+    assert await asking == "a"
+
+
+NO_WAY = "no way leads to the instance"
+
+
+async def test_who_waits_for_an_instance_that_is_ready_and_not_reached_is_told_so():
+    places = Places(kept=("a",))
+    places.say("a", InstanceState.READY)
+    asking = asyncio.create_task(places.streamed())
+    await eventually(lambda: len(places.told) >= 2)
+    assert {one.facts()["reason"] for one in places.told} == {NO_WAY}
+    assert {one.ready_in_s for one in places.told} == {None}
+    places.runs_at.add("a")
+    places.board.note_relay("a")
+    assert await asking == "a"
+    # It is over with the first answer.
+    assert places.impasses.for_s(PLACE_A, places.board.view("a")) is None
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_that_wait_has_an_end_of_its_own_and_the_next_caller_hears_it_at_once(streams):
+    places = Places(kept=("a",), unreached_s=0.1)
+    places.say("a", InstanceState.READY)
+    ask = places.streamed if streams else places.carried
+    with pytest.raises(errors.ModelUnavailable, match="no way leads to it") as caught:
+        await ask()
+    assert caught.value.state["reason"] == NO_WAY
+    assert caught.value.retry_after_s is not None
+    asked, places.told = len(places.asked), []
+    with pytest.raises(errors.ModelUnavailable, match="no way leads to it"):
+        await ask()
+    # Tried once, since it may be in order by now, and nothing waited for.
+    assert (len(places.asked), places.told) == (asked + 1, [])
+    places.runs_at.add("a")
+    assert await ask() == "a"
+
+
+async def test_another_instance_is_given_its_time():
+    places = Places(kept=("a",), unreached_s=0.1)
+    places.say("a", InstanceState.READY)
+    with pytest.raises(errors.ModelUnavailable):
+        await places.streamed()
+    status_ = status(replace(instance(), job_id="8"))
+    places.board.take_status("a", status_)
+    assert places.impasses.for_s(PLACE_A, places.board.view("a")) is None
+
+
+async def test_while_one_place_is_not_reached_another_is_waited_for():
+    places = Places(unreached_s=0.1)
+    places.say("a", InstanceState.READY)
+    places.say("b", InstanceState.STARTING)
+    asking = asyncio.create_task(places.streamed())
+    await eventually(places.waits_at("b"))
+    assert not places.board.demand.of("a")
+    # The other may be in order again first.
+    places.runs_at.add("a")
+    places.board.note_relay("a")
+    assert await asking == "a"
+
+
+async def test_a_site_that_says_nothing_of_an_instance_is_no_such_case():
+    places = Places(kept=("a",), unreached_s=0.0)
+    places.say("a", InstanceState.STARTING)
+    asking = asyncio.create_task(places.streamed())
+    await eventually(lambda: len(places.told) >= 3)
+    assert not [one for one in places.told if one.reason]
+    places.runs_at.add("a")
+    places.say("a", InstanceState.READY)
     assert await asking == "a"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -32,7 +32,7 @@ def _seconds(value: object) -> object:
     return 3600 * hours + 60 * minutes + seconds
 
 
-_Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(_seconds)]
 
 
 class LifecycleSpec(Spec):
@@ -41,12 +41,12 @@ class LifecycleSpec(Spec):
     What is left out in both has the value of `Upkeep`; only `gpus` has none.
     """
 
-    gpus: int | None = Field(None, ge=1, le=MOST_GPUS)
-    walltime: _Seconds | None = Field(None, ge=SHORTEST_WALLTIME_S, le=LONGEST_WALLTIME_S)
+    gpus: int | None = Field(None, ge=0, le=MOST_GPUS)
+    walltime: Seconds | None = Field(None, ge=SHORTEST_WALLTIME_S, le=LONGEST_WALLTIME_S)
     walltime_ratio: float | None = Field(None, gt=0, le=1)
     min: int | None = Field(None, ge=0, le=MOST_INSTANCES)
     max: int | None = Field(None, ge=0, le=MOST_INSTANCES)
-    idle_timeout: _Seconds | None = Field(None, ge=0, le=LONGEST_WALLTIME_S)
+    idle_timeout: Seconds | None = Field(None, ge=0, le=LONGEST_WALLTIME_S)
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000)
     refresh: bool | None = None
     autoscale: bool | None = None
@@ -58,6 +58,13 @@ class LifecycleSpec(Spec):
         if most is not None and least is not None and least > most:
             raise ValueError("is less than min")
         return most
+
+
+class BatchKeeping(Protocol):
+    """What a model's file says of instances for batches alone."""
+
+    def upkeep(self, callers: Upkeep) -> Upkeep | None:
+        """Return how they are kept beside those for callers; None if there are none."""
 
 
 class DeploymentSpec(Spec):
@@ -85,9 +92,15 @@ class DeploymentSpec(Spec):
             raise ValueError(f"lifecycle: min is more than max at {self.cluster}")
         return Upkeep(**said)
 
-    def to_domain(self, usual: LifecycleSpec | None) -> Deployment:
-        """Return the place, where the model's file says `usual` for all places."""
-        return Deployment(cluster=self.cluster, framework=self.framework, upkeep=self.upkeep(usual))
+    def to_domain(self, usual: LifecycleSpec | None, batch: BatchKeeping) -> Deployment:
+        """Return the place, where the model's file says `usual` and `batch` for all places."""
+        upkeep = self.upkeep(usual)
+        return Deployment(
+            cluster=self.cluster,
+            framework=self.framework,
+            upkeep=upkeep,
+            batch_upkeep=batch.upkeep(upkeep) if upkeep else None,
+        )
 
 
 def _said(spec: LifecycleSpec | None) -> dict[str, Any]:

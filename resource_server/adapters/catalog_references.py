@@ -6,7 +6,7 @@ looked at too, and is not missed by those that name it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,6 +40,7 @@ def problems(sites: Written, models: Written, projects: Written) -> Iterator[str
     yield from _taken_aliases(models)
     if sites.complete and sites.documents:
         yield from _unknown_places(sites, models)
+        yield from _batches_in_vain(sites, models)
     yield from _reserved_parameters(sites, models)
     yield from _kept_by_nobody(sites, models)
     if (known := models.names("id")) is not None:
@@ -140,6 +141,39 @@ def _kept_by_nobody(sites: Written, models: Written) -> Iterator[str]:
                     f"lifecycle: '{cluster}' has neither relay nor globus_compute: "
                     "nobody there can be told to start it",
                 )
+
+
+def _batches_in_vain(sites: Written, models: Written) -> Iterator[str]:
+    """Yield each model whose batches are to have instances of their own that nobody would start."""
+    taking = {
+        document.values.get("cluster")
+        for document in sites.documents
+        if document.values.get("batches")
+    }
+    for document in models.documents:
+        if _fields(document.values.get("batch")).get("placement") == "own":
+            yield from _own_in_vain(document, taking)
+
+
+def _own_in_vain(document: YamlDocument, taking: Collection[object]) -> Iterator[str]:
+    places = [(index, name) for index, (name, _) in _deployments(document) if name in taking]
+    if not places:
+        yield document.problem(
+            ("batch", "placement"),
+            "own: no cluster of the model takes batches: the site's file needs batches",
+        )
+    for index, name in places:
+        if not _is_kept(document, index):
+            yield document.problem(
+                ("deployments", index),
+                f"batch: placement: own needs a lifecycle at '{name}': without one nobody "
+                "starts instances there",
+            )
+
+
+def _is_kept(document: YamlDocument, index: int) -> bool:
+    own = _fields(_items(document.values.get("deployments"))[index]).get("lifecycle")
+    return bool(own or document.values.get("lifecycle"))
 
 
 def _unknown_models(projects: Written, known: frozenset[str]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from uuid import UUID
 from pydantic import Field, ValidationInfo, field_validator
 
 from resource_server.adapters.catalog_access import AccessSpec
+from resource_server.adapters.catalog_batch_terms import BatchTermsSpec
+from resource_server.adapters.catalog_batches import BatchesSpec
 from resource_server.adapters.catalog_direct import DirectSpec
 from resource_server.adapters.catalog_lifecycle import DeploymentSpec, LifecycleSpec
 from resource_server.adapters.catalog_names import ModelId, Name, ProjectName
@@ -30,12 +32,15 @@ from resource_server.domain.catalog import (
     Transport,
 )
 from resource_server.domain.inference import INFERENCE_ROUTES
+from resource_server.domain.site_functions import SiteFunction
 
 #: Path segments below /resource_server/ that are routes and so cannot be clusters.
 TAKEN_NAMES = frozenset(
     {"v1", "docs", "health", "list-endpoints", "openapi.json", "ready", "status", "whoami"}
 )
 REQUIRED_FUNCTIONS = frozenset({"run_request", "site_status"})
+#: What a site without relays needs for batches as well.
+BATCH_FUNCTIONS = frozenset(SiteFunction)
 
 
 class FrameworkSpec(Spec):
@@ -118,6 +123,7 @@ class SiteSpec(Spec):
     request_timeout_s: float = Field(540.0, gt=0, le=3600)
     globus_compute: GlobusComputeSpec | None = None
     relay: RelaySpec | None = None
+    batches: BatchesSpec | None = Field(None, validate_default=True)
     # The last field, so that it can be held against the others. Left out, it is all ways there are,
     # the fastest first.
     transports: tuple[Transport, ...] = Field((), validate_default=True)
@@ -140,6 +146,19 @@ class SiteSpec(Spec):
                 raise ValueError(f"'{transport}' needs the field {_FIELDS[transport]}")
         return transports or described
 
+    @field_validator("batches")
+    @classmethod
+    def _can_be_told(cls, batches: BatchesSpec | None, info: ValidationInfo) -> BatchesSpec | None:
+        if batches is None or not {"relay", "globus_compute"} <= info.data.keys():
+            return batches
+        target = info.data["globus_compute"]
+        if target is None and info.data["relay"] is None:
+            raise ValueError("needs the field relay or globus_compute: nobody there can be told")
+        missing = BATCH_FUNCTIONS - target.functions.keys() if target else frozenset()
+        if missing and info.data["relay"] is None:
+            raise ValueError(f"not registered: {', '.join(sorted(missing))}")
+        return batches
+
     @field_validator("cluster")
     @classmethod
     def _not_taken(cls, name: str) -> str:
@@ -159,6 +178,7 @@ class SiteSpec(Spec):
             request_timeout_s=self.request_timeout_s,
             globus_compute=self.globus_compute.to_domain() if self.globus_compute else None,
             relay_key=self.relay.public_key if self.relay else "",
+            batches=self.batches.to_domain() if self.batches else None,
         )
 
 
@@ -197,7 +217,8 @@ class AliasSpec(Spec):
 class ModelSpec(Spec):
     """One model: `models/*.yaml`.
 
-    `engine`, `path`, `arguments` and `copy_weights` are for the site; the gateway ignores them.
+    `engine`, `path`, `arguments` and `copy_weights` are for the site; the gateway only shows which
+    engine it is. Of `batch` it takes how instances for batches alone are kept.
     """
 
     id: ModelId
@@ -216,6 +237,19 @@ class ModelSpec(Spec):
     path: str | None = None
     arguments: tuple[str, ...] = ()
     copy_weights: bool = False
+    batch: BatchTermsSpec = BatchTermsSpec()
+
+    @field_validator("batch")
+    @classmethod
+    def _can_be_kept(cls, batch: BatchTermsSpec, info: ValidationInfo) -> BatchTermsSpec:
+        if not batch.is_own or not {"flags", "lifecycle", "deployments"} <= info.data.keys():
+            return batch
+        if Flag.BATCH not in info.data["flags"]:
+            raise ValueError("placement: own, and the model has no flag B: it takes no batches")
+        usual = info.data["lifecycle"]
+        if not any(place.upkeep(usual) for place in info.data["deployments"]):
+            raise ValueError("placement: own needs a lifecycle: nobody starts instances of it")
+        return batch
 
     @field_validator("routes")
     @classmethod
@@ -262,7 +296,9 @@ class ModelSpec(Spec):
             description=self.description,
             owned_by=self.owned_by or self.id.partition("/")[0],
             created=created,
-            deployments=tuple(place.to_domain(self.lifecycle) for place in self.deployments),
+            deployments=tuple(
+                place.to_domain(self.lifecycle, self.batch) for place in self.deployments
+            ),
             routes=self.routes,
             flags=self.flags,
             modalities=self.modalities,
@@ -273,6 +309,7 @@ class ModelSpec(Spec):
             ),
             recommended=self.recommended,
             access=self.access.to_domain(),
+            engine=self.engine,
         )
 
 

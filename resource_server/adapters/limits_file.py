@@ -53,6 +53,7 @@ class PersonLimitsSpec(_Spec):
     tokens_per_minute: Amount | None = None
     tokens_per_minute_per_model: Amount | None = None
     concurrent_requests: Amount | None = None
+    batch_requests_per_minute: Amount | None = None
     max_body_bytes: Size | None = None
     max_upload_bytes: Size | None = None
     models: dict[str, ModelLimitsSpec] = {}
@@ -65,6 +66,7 @@ class PersonLimitsSpec(_Spec):
             tokens_per_minute=self.tokens_per_minute,
             tokens_per_minute_per_model=self.tokens_per_minute_per_model,
             concurrent_requests=self.concurrent_requests,
+            batch_requests_per_minute=self.batch_requests_per_minute,
             max_body_bytes=self.max_body_bytes,
             max_upload_bytes=self.max_upload_bytes,
             models={name: spec.to_domain() for name, spec in self.models.items()},

@@ -5,16 +5,19 @@ A driver joins by a `World` of its own in `WORLDS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 import pytest_asyncio
 
+from compute_functions.contract import FOR_BATCHES
 from compute_functions.drivers import InstanceDriver, Job, JobState
-from compute_functions.errors import DriverFailed
+from compute_functions.errors import DriverFailed, SubmissionRefused
 from compute_functions.orders import Order, new_name
 from lab.slurm.cluster import slurm_cluster
 from lab.system.packages import PackageMissing
@@ -33,6 +36,10 @@ class World(Protocol):
         """Return a driver that knows nothing of any other."""
         ...
 
+    def unreachable(self) -> AbstractAsyncContextManager[InstanceDriver]:
+        """Lend a driver whose scheduler is away."""
+        ...
+
 
 class RealSlurm:
     """The provider driver on a cluster of the lab."""
@@ -42,6 +49,19 @@ class RealSlurm:
 
     def driver(self) -> InstanceDriver:
         return self._site.driver()
+
+    @asynccontextmanager
+    async def unreachable(self) -> AsyncIterator[InstanceDriver]:
+        nowhere = _nowhere(Path(self._site.cluster.environment()["SLURM_CONF"]))
+        yield self._site.driver(SLURM_CONF=str(nowhere))
+
+
+def _nowhere(configuration: Path) -> Path:
+    """Return the same configuration, with a controller at whose port nobody listens."""
+    text = re.sub(r"(?m)^SlurmctldPort=.*$", "SlurmctldPort=9", configuration.read_text())
+    file = configuration.with_name("nowhere.conf")
+    file.write_text(text)
+    return file
 
 
 @asynccontextmanager
@@ -58,6 +78,14 @@ class InMemory:
 
     def driver(self) -> InstanceDriver:
         return self._scheduler.driver()
+
+    @asynccontextmanager
+    async def unreachable(self) -> AsyncIterator[InstanceDriver]:
+        self._scheduler.faults.away = True
+        try:
+            yield self.driver()
+        finally:
+            self._scheduler.faults.away = False
 
 
 @asynccontextmanager
@@ -114,14 +142,15 @@ def runs(*orders: Order) -> Callable[[dict[str, Job]], bool]:
     )
 
 
-async def test_what_was_submitted_is_listed_as_what_it_is(world: World) -> None:
-    driver, order = world.driver(), an_order()
+@pytest.mark.parametrize("purpose", ["", FOR_BATCHES])
+async def test_what_was_submitted_is_listed_as_what_it_is(world: World, purpose: str) -> None:
+    driver, order = world.driver(), replace(an_order(), purpose=purpose)
 
     job_id = await driver.submit(order)
 
     (job,) = await driver.jobs()
     assert (job.job_id, job.instance, job.model) == (job_id, order.instance, order.model)
-    assert (job.generation, job.fence) == (order.generation, order.fence)
+    assert (job.generation, job.fence, job.purpose) == (order.generation, order.fence, purpose)
     assert job.limit_s == order.walltime_s
 
 
@@ -206,9 +235,16 @@ async def test_an_empty_cluster_has_all_its_gpus_and_starts_at_once(world: World
     assert await driver.jobs() == ()
 
 
-async def test_a_job_that_fits_nowhere_is_refused(world: World) -> None:
+async def test_a_job_that_fits_nowhere_is_refused_for_certain(world: World) -> None:
     driver = world.driver()
 
-    with pytest.raises(DriverFailed):
+    with pytest.raises(SubmissionRefused):
         await driver.submit(an_order(gpus=5))
     assert await driver.jobs() == ()
+
+
+async def test_a_scheduler_that_cannot_be_reached_has_refused_nothing(world: World) -> None:
+    async with world.unreachable() as driver:
+        with pytest.raises(DriverFailed) as caught:
+            await driver.submit(an_order())
+    assert not isinstance(caught.value, SubmissionRefused)

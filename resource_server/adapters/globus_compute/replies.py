@@ -11,6 +11,7 @@ from compute_functions.contract import (
     ContractError,
     EngineAnswer,
     FailureCode,
+    JsonObject,
     SiteFailure,
     SiteReply,
     SiteStatus,
@@ -91,6 +92,16 @@ async def site_status(cluster: Cluster, finished: Finished) -> SiteStatus:
     if not isinstance(reply, SiteStatus):
         raise _unexpected(cluster, f"a status was expected, not {type(reply).__name__}")
     return reply
+
+
+def returned(cluster: Cluster, finished: Finished) -> JsonObject:
+    """Return what a function gave, be it a failure; raises if it gave nothing."""
+    result = finished.result
+    if result.failure_code is not None:
+        raise _task_error(cluster, result)
+    if not isinstance(result.value, dict):
+        raise _unexpected(cluster, f"an object was expected, not {type(result.value).__name__}")
+    return result.value
 
 
 async def _reply(cluster: Cluster, result: TaskResult) -> SiteReply:

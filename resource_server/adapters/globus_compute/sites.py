@@ -39,8 +39,9 @@ class _Known:
 class GlobusComputeSites:
     """Observes sites through functions, over the channels of a backend.
 
-    A site whose models we keep, and that has the function for it, is told what is wanted at the
-    same time, and starts its agent if none runs. What any site answers goes to the board.
+    A site whose models we keep, or that has not heard yet that we keep none any more, and that has
+    the function for it, is told what is wanted at the same time, and starts its agent if none runs.
+    What any site answers goes to the board.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class GlobusComputeSites:
         argument = {"v": PROTOCOL_VERSION} if wishes is None else wishes.to_wire()
         payload = Payload(argument=argument, size=packed_json(argument))
         function = STATUS if wishes is None else ENSURE
+        self._board.ask(cluster.name)
         try:
             channel = await self._channels.of(cluster)
             finished = await channel.call(
@@ -120,7 +122,7 @@ class GlobusComputeSites:
         target = cluster.globus_compute
         if target is None or ENSURE not in target.functions:
             return None
-        return self._board.wishes(cluster.name) if self._board.manages(cluster.name) else None
+        return self._board.wishes(cluster.name) if self._board.tells(cluster.name) else None
 
 
 def _said(known: _Known) -> Observation:

@@ -15,7 +15,13 @@ import structlog
 
 from resource_server.adapters.hub import messages, wire
 from resource_server.adapters.hub.failures import error_of, may_have_run, no_answer, surely_not_run
-from resource_server.adapters.hub.messages import Call, Cancellation, Outcome, Question
+from resource_server.adapters.hub.messages import (
+    Call,
+    Cancellation,
+    FunctionCall,
+    Outcome,
+    Question,
+)
 from resource_server.adapters.hub.stream import HubStream
 from resource_server.adapters.hub.stream_under_way import ALIVE_EVERY_S
 from resource_server.domain import errors
@@ -74,7 +80,9 @@ class HubConnection:
         status = await self._status(messages.CANCEL, Cancellation(id=call_id))
         return status == HTTPStatus.NO_CONTENT
 
-    async def ask(self, path: str, value: Call | Question, *, within_s: float) -> Outcome:
+    async def ask(
+        self, path: str, value: Call | Question | FunctionCall, *, within_s: float
+    ) -> Outcome:
         """Return what came of a call or a question; raises what the hub raised."""
         _, outcome = await self._exchange(path, value, within_s=within_s)
         if outcome is None:

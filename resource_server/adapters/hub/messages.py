@@ -19,10 +19,11 @@ import msgspec
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, StreamHead
 from resource_server.domain.lifecycle import Observation, Place, SiteView
+from resource_server.domain.site_functions import SiteFunction
 from resource_server.services.demand import Waiters
 
 #: Grows with every change of the messages; other versions are refused.
-PROTOCOL: Final = 4
+PROTOCOL: Final = 6
 VERSION_HEADER: Final = "x-hotnode-hub"
 LENGTH_HEADER: Final = "x-hotnode-value"
 VERSION: Final = f"{PROTOCOL} hotnode/{version('hotnode')}"
@@ -31,6 +32,7 @@ INFER: Final = "/infer"
 STREAM: Final = "/stream"
 CANCEL: Final = "/cancel"
 OBSERVE: Final = "/observe"
+CALL: Final = "/call"
 WATCH: Final = "/watch"
 AVAILABLE: Final = "/available"
 
@@ -59,6 +61,23 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionCall:
+    """The call of a site's function. The value that it is called with is the message's body."""
+
+    cluster: Cluster
+    function: SiteFunction
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """What a site's function gave, as the message's body, and how soon to ask again (seconds)."""
+
+    pause_s: float
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """One of our errors as a value: its class, its text, and the facts that it carries."""
 
@@ -77,6 +96,7 @@ class Outcome:
     answer: InferenceAnswer | None = None
     stopped: bool = False
     observation: Observation | None = None
+    returned: Returned | None = None
     failure: Failure | None = None
 
 
@@ -110,12 +130,13 @@ class Waiting:
     counts: tuple[tuple[Place, Waiters], ...]
 
 
-Value = Call | Cancellation | Question | Outcome
+Value = Call | Cancellation | Question | FunctionCall | Outcome
 
 _encoder = msgspec.msgpack.Encoder()
 _calls = msgspec.msgpack.Decoder(Call)
 _cancellations = msgspec.msgpack.Decoder(Cancellation)
 _questions = msgspec.msgpack.Decoder(Question)
+_function_calls = msgspec.msgpack.Decoder(FunctionCall)
 _outcomes = msgspec.msgpack.Decoder(Outcome)
 _beginnings = msgspec.msgpack.Decoder(StreamBegun)
 _views = msgspec.msgpack.Decoder(Views)
@@ -133,6 +154,10 @@ def encode(value: Value) -> tuple[bytes, bytes]:
             ), request.body
         case Outcome(answer=InferenceAnswer() as answer):
             return _encoder.encode(Outcome(answer=replace(answer, body=b""))), answer.body
+        case FunctionCall(body=body):
+            return _encoder.encode(replace(value, body=b"")), body
+        case Outcome(returned=Returned() as returned):
+            return _encoder.encode(Outcome(returned=replace(returned, body=b""))), returned.body
         case _:
             return _encoder.encode(value), b""
 
@@ -153,12 +178,19 @@ def read_question(value: bytes) -> Question:
     return _questions.decode(value)
 
 
+def read_function_call(value: bytes, body: bytes) -> FunctionCall:
+    """Return the call of a function that `encode` was given."""
+    return replace(_function_calls.decode(value), body=body)
+
+
 def read_outcome(value: bytes, body: bytes) -> Outcome:
     """Return the outcome that `encode` was given."""
     outcome = _outcomes.decode(value)
-    if outcome.answer is None:
-        return outcome
-    return Outcome(answer=replace(outcome.answer, body=body))
+    if outcome.answer is not None:
+        return Outcome(answer=replace(outcome.answer, body=body))
+    if outcome.returned is not None:
+        return Outcome(returned=replace(outcome.returned, body=body))
+    return outcome
 
 
 def encode_stream(value: StreamBegun | StreamEnded) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -14,13 +15,14 @@ from aiohttp.typedefs import Handler
 
 from resource_server.adapters.hub import messages, wire
 from resource_server.adapters.hub.failures import failure_of
-from resource_server.adapters.hub.messages import Outcome
+from resource_server.adapters.hub.messages import FunctionCall, Outcome, Returned
 from resource_server.adapters.hub.socket_file import BACKLOG, listening
 from resource_server.adapters.hub.stream_under_way import StreamUnderWay
 from resource_server.adapters.hub.under_way import CallUnderWay
 from resource_server.adapters.hub.watching import Watches
+from resource_server.adapters.site_calls import CallsLater
 from resource_server.domain import errors
-from resource_server.ports import InferenceBackend, SiteObserver
+from resource_server.ports import InferenceBackend, SiteCalls, SiteObserver
 from resource_server.services.site_board import SiteBoard
 
 log = structlog.get_logger()
@@ -41,10 +43,12 @@ class HubServer:
         path: Path,
         *,
         board: SiteBoard | None = None,
+        site_calls: SiteCalls | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._backend = backend
         self._sites = sites
+        self._site_calls = site_calls or CallsLater()
         self._path = path
         self._grace_s = grace_s
         self._watches = Watches(board or SiteBoard("hub"))
@@ -84,6 +88,7 @@ class HubServer:
         application.router.add_post(messages.STREAM, self._stream)
         application.router.add_post(messages.CANCEL, self._cancel)
         application.router.add_post(messages.OBSERVE, self._observe)
+        application.router.add_post(messages.CALL, self._call)
         application.router.add_get(messages.AVAILABLE, _available)
         application.router.add_get(messages.WATCH, self._watches.serve)
         # Calls under way are waited for after that; a watch has no end of its own.
@@ -124,6 +129,19 @@ class HubServer:
         except errors.HotnodeError as error:
             outcome = Outcome(failure=failure_of(error))
         return _reply(outcome)
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        call = messages.read_function_call(*await wire.read(request))
+        try:
+            outcome = Outcome(returned=await self._returned(call))
+        except errors.HotnodeError as error:
+            outcome = Outcome(failure=failure_of(error))
+        return _reply(outcome)
+
+    async def _returned(self, call: FunctionCall) -> Returned:
+        calls, cluster = self._site_calls, call.cluster
+        given = await calls.call(cluster, call.function, json.loads(call.body))
+        return Returned(pause_s=calls.pause_s(cluster), body=json.dumps(given).encode())
 
 
 async def _available(request: web.Request) -> web.Response:

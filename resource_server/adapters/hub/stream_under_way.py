@@ -32,10 +32,13 @@ class StreamUnderWay:
         """Answer the request; who is cancelled here takes the engine's work along."""
         response = web.StreamResponse(headers=wire.stream_headers())
         await response.prepare(request)
-        async with self._alive(response):
-            ended = await self._outcome(response)
-            await response.write(encoded(Kind.END, messages.encode_stream(ended)))
-        await response.write_eof()
+        # A web process that has hung up wants no more. Often the end of its connection is heard
+        # first, and cancels this; but not while something is being written.
+        with suppress(ConnectionResetError):
+            async with self._alive(response):
+                ended = await self._outcome(response)
+                await response.write(encoded(Kind.END, messages.encode_stream(ended)))
+            await response.write_eof()
         return response
 
     async def _outcome(self, response: web.StreamResponse) -> StreamEnded:

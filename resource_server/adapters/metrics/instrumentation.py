@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from resource_server.adapters.globus_compute.channel import ChannelHealth
 from resource_server.adapters.metrics import files
+from resource_server.adapters.metrics.batches import BatchMetrics
 from resource_server.adapters.metrics.board import look_at_board
 from resource_server.adapters.metrics.instruments import Instruments
 from resource_server.adapters.metrics.introspections import MeasuredProvider
@@ -24,6 +25,7 @@ from resource_server.adapters.metrics.samples import (
 )
 from resource_server.adapters.pushed_streams.traffic import PushTraffic
 from resource_server.adapters.relay.traffic import PlaceHealth
+from resource_server.batch_ports import BatchObserver
 from resource_server.domain.catalog import Catalog
 from resource_server.ports import IdentityProvider, RequestObserver, SiteObserver
 from resource_server.services.catalog import LiveCatalog
@@ -57,6 +59,10 @@ class Instrumentation:
     def sites(self, sites: SiteObserver, catalog: Callable[[], Catalog]) -> SiteObserver:
         """Return the observer of sites, whose reports are shown."""
         return WatchedSites(sites, self._instruments, catalog)
+
+    def batches(self) -> BatchObserver:
+        """Return who counts batches."""
+        return BatchMetrics(self._instruments)
 
     def watch_catalog(self, catalog: LiveCatalog) -> None:
         """Show which catalog is in use."""

@@ -36,6 +36,7 @@ class Instruments:
         self._about_relays()
         self._about_pushes()
         self._about_lifecycles()
+        self._about_batches()
         self._about_the_catalog()
 
     def _about_requests(self) -> None:
@@ -197,6 +198,22 @@ class Instruments:
             "hotnode_agent_links", "Links of sites' agents.", ("cluster",), mode="livesum"
         )
 
+    def _about_batches(self) -> None:
+        self.batches = self._gauge(
+            "hotnode_batches",
+            "Batches that are not over, by status.",
+            ("cluster", "status"),
+            mode="livemostrecent",
+        )
+        self.batches_ended = self._counter(
+            "hotnode_batches_ended_total", "Batches that ended.", ("cluster", "status")
+        )
+        self.batch_lines = self._counter(
+            "hotnode_batch_lines_total",
+            "Lines of batches that are done, as sites reported.",
+            ("cluster", "model", "outcome"),
+        )
+
     def _about_the_catalog(self) -> None:
         self.catalog_version = self._gauge(
             "hotnode_catalog_version", "Version of the catalog in use.", (), mode="livemin"
@@ -211,6 +228,18 @@ class Instruments:
             "hotnode_model_instances",
             "Instances of a model by state, as their site last reported.",
             ("cluster", "framework", "model", "state"),
+            mode="livemostrecent",
+        )
+        self.batch_instances = self._gauge(
+            "hotnode_model_batch_instances",
+            "Instances of a model for batches alone by state, as their site last reported.",
+            ("cluster", "framework", "model", "state"),
+            mode="livemostrecent",
+        )
+        self.gpu_percent = self._gauge(
+            "hotnode_model_gpu_percent",
+            "How busy the GPUs of a model's instances are, as a mean; NaN where nobody knows.",
+            ("cluster", "framework", "model"),
             mode="livemostrecent",
         )
         self.site_observed = self._gauge(

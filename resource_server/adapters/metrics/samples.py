@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import platform
 from collections import Counter as Numbers
 from collections import defaultdict
@@ -15,7 +16,7 @@ from resource_server.adapters.globus_compute.results import Link
 from resource_server.adapters.metrics import files
 from resource_server.adapters.metrics.instruments import Instruments
 from resource_server.domain.catalog import Catalog, Cluster
-from resource_server.domain.lifecycle import Observation
+from resource_server.domain.lifecycle import Observation, gpu_percent, instances_at
 from resource_server.ports import SiteObserver
 from resource_server.services.catalog import LiveCatalog
 
@@ -112,12 +113,18 @@ def show_instances(
     observation: Observation,
     posts: Iterable[tuple[str, str]],
 ) -> None:
-    """Show how many instances there are of each framework and model, in each state."""
+    """Show how many instances there are of each framework and model, and how busy their GPUs."""
     found = Numbers((i.framework, i.model, i.state) for i in observation.instances)
+    alone = Numbers((i.framework, i.model, i.state) for i in observation.for_batches)
     for framework, model in posts:
         for state in InstanceState:
-            number = found[framework, model, state]
-            instruments.instances.labels(cluster, framework, model, state).set(number)
+            place = (cluster, framework, model, state)
+            instruments.instances.labels(*place).set(found[framework, model, state])
+            instruments.batch_instances.labels(*place).set(alone[framework, model, state])
+        busy = gpu_percent(instances_at(observation, (framework, model)))
+        instruments.gpu_percent.labels(cluster, framework, model).set(
+            math.nan if busy is None else busy
+        )
 
 
 def places_at(catalog: Catalog, cluster: str) -> Iterator[tuple[str, str]]:

@@ -77,19 +77,19 @@ class Gatekeeper:
 
     async def admit(self, authorization: str) -> Admission:
         """Return which relay dials, by the header `Authorization`, or raise `Refused`."""
-        token = _token(authorization)
+        token, cluster = _token(authorization), ""
         try:
             algorithm, cluster = _unverified(token)
             key = self._key(cluster)
             if algorithm == SESSION_ALGORITHM:
                 return Admission(instance=self._sessions.read(token, key=key), key=key)
         except NotGood as error:
-            raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
+            raise Refused(HTTPStatus.UNAUTHORIZED, str(error), cluster=cluster) from error
         return await self._by_credential(token, cluster, key)
 
     async def admit_site(self, authorization: str) -> SiteAdmission:
         """Return which site's agent dials, by the header `Authorization`, or raise `Refused`."""
-        token = _token(authorization)
+        token, cluster = _token(authorization), ""
         try:
             algorithm, cluster = _unverified(token)
             key = self._key(cluster)
@@ -99,7 +99,7 @@ class Gatekeeper:
                 return admission
             credential = read_site_credential(token, cluster=cluster, key=key)
         except NotGood as error:
-            raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
+            raise Refused(HTTPStatus.UNAUTHORIZED, str(error), cluster=cluster) from error
         await self._redeem(cluster, credential)
         return admission
 

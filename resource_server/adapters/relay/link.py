@@ -21,6 +21,7 @@ from compute_functions.contract.relay import (
 )
 from resource_server.adapters.relay import failures
 from resource_server.adapters.relay.connection import Connection
+from resource_server.adapters.relay.doubts import FAILED, Doubts, Patience
 from resource_server.adapters.relay.instance import RelayInstance
 from resource_server.adapters.relay.load import Load
 from resource_server.adapters.relay.shares import RequestRoom
@@ -52,7 +53,7 @@ class Link:
         traffic: Traffic,
         room: RequestRoom,
         gone: Callable[[Link, str], None],
-        resume_within_s: float,
+        patience: Patience,
     ) -> None:
         self.instance = instance
         self.name = hello.link
@@ -65,7 +66,8 @@ class Link:
         self._traffic = traffic
         self._room = room
         self._gone = gone
-        self._resume_within_s = resume_within_s
+        self._patience = patience
+        self._doubts = Doubts(self._end_doubted, silent_s=patience.doubted_s)
         self._streams: dict[int, RelayStream] = {}
         self._last_number = 0
         self._connection: Connection | None = None
@@ -80,7 +82,8 @@ class Link:
         """How it fares."""
         if self._connection is None:
             return LinkState.PARKED
-        return LinkState.DRAINING if self._draining else LinkState.READY
+        takes_none = self._draining or self._doubts.any
+        return LinkState.DRAINING if takes_none else LinkState.READY
 
     @property
     def requests(self) -> int:
@@ -97,7 +100,7 @@ class Link:
     def open(self, request: RelayRequest, body: bytes, *, silence_s: float) -> RelayStream:
         """Send a request, whose reader waits for each piece so long; nothing is waited for here."""
         cluster = self.instance.cluster
-        if self._connection is None or self._draining:
+        if self.state is not LinkState.READY or self._connection is None:
             raise failures.not_sent(cluster)
         payload = request.to_payload()
         if len(payload) > MOST_REQUEST:
@@ -177,8 +180,11 @@ class Link:
         if self._succeeded:
             self.end(_SUCCEEDED)
             return
+        if self._doubts.any:
+            self.end(FAILED)
+            return
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._resume_within_s, self.end, "it did not come back")
+        self._timer = loop.call_later(self._patience.resume_s, self.end, "it did not come back")
 
     def succeed(self) -> None:
         """Take it that the relay's next process has linked: once this is cut, it is over.
@@ -189,8 +195,20 @@ class Link:
         if self.state is LinkState.PARKED:
             self.end(_SUCCEEDED)
 
+    def doubt(self) -> bool:
+        """Take it that the instance has failed: silence is its end. Tell whether that is news."""
+        if self.state is LinkState.PARKED:
+            self.end(FAILED)
+            return False  # Its end was told of.
+        return self._doubts.begin()
+
+    def trust(self) -> bool:
+        """Take it that the instance has not failed; tell whether that is news."""
+        return self._doubts.end()
+
     def end(self, reason: str, *, code: int = 1001) -> None:
         """End the link and all its requests, with an honest error each."""
+        self._doubts.end()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -242,6 +260,7 @@ class Link:
     def receive(self, message: bytes) -> None:
         """Take a message of the relay; raises `ContractError` if it breaks the protocol."""
         self._traffic.from_site += len(message)
+        self._doubts.heard = True
         streams = self._streams
         for kind, number, offset, payload in decoded(message):
             if kind is FrameKind.DATA:
@@ -280,6 +299,9 @@ class Link:
             raise ContractError(f"{kind.name} is not for a relay to say now")
 
     # Inside
+
+    def _end_doubted(self) -> None:
+        self.end(FAILED)
 
     def _end_lost(self, hello: Hello) -> None:
         """End the requests that the relay has forgotten though it had begun to answer them."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterator
 import structlog
 
 from compute_functions.contract import ContractError
-from compute_functions.contract.frames import RESUME_WITHIN_S
 from compute_functions.contract.relay import Accept, Hello
 from resource_server.adapters.relay.connection import Connection
+from resource_server.adapters.relay.doubts import Patience
 from resource_server.adapters.relay.instance import RelayInstance
 from resource_server.adapters.relay.link import Link
 from resource_server.adapters.relay.load import choose
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 #: some that were cut.
 MOST_LINKS = 8
 _LIMITS = HubLimits()
+_PATIENCE = Patience()
 
 
 class TooManyLinks(Exception):
@@ -34,12 +35,10 @@ class TooManyLinks(Exception):
 class Links:
     """Finds the instance for a request. It lives as long as the process, and is empty at first."""
 
-    def __init__(
-        self, *, resume_within_s: float = RESUME_WITHIN_S, limits: HubLimits = _LIMITS
-    ) -> None:
+    def __init__(self, *, patience: Patience = _PATIENCE, limits: HubLimits = _LIMITS) -> None:
         #: The name of this process, which relays name when they dial again.
         self.hub = secrets.token_hex(16)
-        self._resume_within_s = resume_within_s
+        self._patience = patience
         self._shares = Shares(limits)
         self._places: dict[Place, dict[tuple[str, str], Link]] = {}
         self._traffic: dict[Place, Traffic] = {}
@@ -110,10 +109,25 @@ class Links:
             traffic=self.traffic(instance),
             room=share.requests,
             gone=self._remove,
-            resume_within_s=self._resume_within_s,
+            patience=self._patience,
         )
         self._places.setdefault(instance.place, {})[instance.instance, hello.link] = link
         return link
+
+    def failed(self, cluster: str, instances: Collection[str]) -> None:
+        """Take it that these instances of a cluster have failed, and no others, as its site says.
+
+        Their links are over as soon as they are silent, whether a cut was noticed or not.
+        """
+        for link in self:
+            if link.instance.cluster != cluster:
+                continue
+            if link.instance.instance not in instances:
+                changes = link.trust()
+            elif changes := link.doubt():
+                log.warning("relay_doubted", **link.fields())
+            if changes:
+                self.changed(cluster)
 
     def serves(self, place: Place) -> bool:
         """Tell whether an instance there takes requests right now."""

@@ -84,16 +84,7 @@ class Reception:
 
     async def _hello(self, visit: Visit) -> Hello:
         """Return what the relay says first, or raise `ContractError`."""
-        try:
-            said = await visit.socket.receive(self._hello_within_s)
-        except TimeoutError:
-            raise ContractError("no HELLO came in time") from None
-        if said.type is not aiohttp.WSMsgType.BINARY:
-            raise ContractError("no HELLO came")
-        frames = list(decoded(said.data))
-        if len(frames) != 1 or frames[0].kind is not FrameKind.HELLO:
-            raise ContractError("the first message is not HELLO alone")
-        hello = Hello.from_payload(frames[0].payload)
+        hello = Hello.from_payload(await self._first_payload(visit))
         if hello.instance != visit.admission.instance.instance:
             raise ContractError("HELLO names another instance than the credential")
         if not hello.link:
@@ -103,6 +94,19 @@ class Reception:
             # The hub keeps them as long as the link.
             raise ContractError("HELLO names too much")
         return hello
+
+    async def _first_payload(self, visit: Visit) -> bytes:
+        """Return what is in the first message, which is a HELLO and nothing else."""
+        try:
+            said = await visit.socket.receive(self._hello_within_s)
+        except TimeoutError:
+            raise ContractError("no HELLO came in time") from None
+        if said.type is not aiohttp.WSMsgType.BINARY:
+            raise ContractError("no HELLO came")
+        frames = list(decoded(said.data))
+        if len(frames) != 1 or frames[0].kind is not FrameKind.HELLO:
+            raise ContractError("the first message is not HELLO alone")
+        return frames[0].payload
 
     def _connection(self, visit: Visit) -> Connection:
         abort = getattr(visit.transport, "abort", visit.transport.close)

@@ -1,4 +1,7 @@
-"""One link of a site's agent: what is desired and who wants it goes out, what there is comes in."""
+"""One link of a site's agent: what is desired and who wants it goes out, what there is comes in.
+
+Calls of the site's functions and their answers go over it as well.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,10 @@ from compute_functions.contract import (
     SiteStatus,
     site_link,
 )
+from compute_functions.contract.site_calls import CallAnswer, Offer
 from compute_functions.contract.site_link import Accepted, MessageKind, Said
 from resource_server.adapters.relay.gatekeeper import Gatekeeper, SiteAdmission
+from resource_server.adapters.site_link.calls import LinkCalls
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.report import observed
 from resource_server.services.site_board import SiteBoard
@@ -78,6 +83,7 @@ class SiteLink:
         self._ahead: tuple[int, int] | None = None
         self._ahead_since: float | None = None
         self._ended = False
+        self.calls = LinkCalls(admission.cluster, self._send_text)
 
     @property
     def cluster(self) -> str:
@@ -92,12 +98,14 @@ class SiteLink:
         try:
             return await self._listen()
         finally:
+            self.calls.end()
             speaking.cancel()
             await asyncio.wait({speaking})
 
     async def end(self, reason: str, *, code: int = aiohttp.WSCloseCode.GOING_AWAY) -> None:
         """Close the connection, and take nothing more from it."""
         self._ended = True
+        self.calls.end()
         await self._socket.close(code=code, message=reason.encode()[:100])
 
     # What the hub says
@@ -137,8 +145,11 @@ class SiteLink:
         self._renew_at = asyncio.get_running_loop().time() + session_s / 2
 
     async def _send(self, kind: MessageKind, said: Said) -> None:
+        await self._send_text(site_link.message(kind, said))
+
+    async def _send_text(self, text: str) -> None:
         async with asyncio.timeout(self._times.silent_s):
-            await self._socket.send_str(site_link.message(kind, said))
+            await self._socket.send_str(text)
 
     def _look_at_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -174,13 +185,20 @@ class SiteLink:
     async def _take(self, text: str) -> None:
         """Take a message, or raise `ContractError`."""
         if len(text) > THREAD_FROM:
-            observation = await asyncio.to_thread(_observation, text)
+            said = await asyncio.to_thread(_read, text)
         else:
-            observation = _observation(text)
+            said = _read(text)
         # Meanwhile another agent of the site may have said something newer.
-        if observation is not None and not self._ended:
-            self._board.take(self.cluster, observation)
-            self._compare(observation.agent)
+        if self._ended:
+            return
+        match said:
+            case Observation() as observation:
+                self._board.take(self.cluster, observation)
+                self._compare(observation.agent)
+            case Offer():
+                self.calls.functions = frozenset(said.functions)
+            case CallAnswer():
+                self.calls.answer(said)
 
     def _compare(self, agent: AgentReport | None) -> None:
         """Say in the log if the site works by a state that is newer than ours; it will not change.
@@ -218,15 +236,18 @@ class SiteLink:
         return f"it broke the protocol: {problem}"
 
 
-def _observation(text: str) -> Observation | None:
-    """Return what a message says that there is; None if it is of a kind that is not known."""
+def _read(text: str) -> Observation | Offer | CallAnswer | None:
+    """Return what a message says; None if it is of a kind that is not known."""
     found = site_link.read(text)
-    if found is None:
-        return None
-    kind, said = found
-    if not isinstance(said, SiteStatus):
-        raise ContractError(f"{kind.value} is not for an agent to say")
-    return observed(said, now=time.time())
+    match found:
+        case None:
+            return None
+        case (_, SiteStatus() as status):
+            return observed(status, now=time.time())
+        case (_, (Offer() | CallAnswer()) as said):
+            return said
+        case (kind, _):
+            raise ContractError(f"{kind.value} is not for an agent to say")
 
 
 def _counts(demand: Demand | None) -> object:

@@ -10,10 +10,11 @@ from typing import Self
 import structlog
 from aiohttp import WSCloseCode, web
 
-from compute_functions.contract import site_link
+from compute_functions.contract import JsonObject, site_link
 from resource_server.adapters.deserted import Deserted
 from resource_server.adapters.relay.gatekeeper import Gatekeeper, Refused, SiteAdmission
 from resource_server.adapters.site_link.link import LinkTimes, SiteLink
+from resource_server.domain import errors
 from resource_server.services.site_board import SiteBoard
 from resource_server.services.supervision import forever
 
@@ -67,6 +68,18 @@ class SiteLinks:
     def routes(self) -> list[web.AbstractRouteDef]:
         """Return what the hub's listener serves for agents."""
         return [web.get(site_link.PATH, self._connect)]
+
+    def offers(self, cluster: str, function: str) -> bool:
+        """Tell whether a site has a link here on which this function can be called."""
+        link = self._links.get(cluster)
+        return link is not None and function in link.calls.functions
+
+    async def call(self, cluster: str, function: str, wire: JsonObject) -> JsonObject:
+        """Return what a site's function gave; raises an `UpstreamError` if there is no answer."""
+        link = self._links.get(cluster)
+        if link is None or function not in link.calls.functions:
+            raise errors.BackendUnavailable(f"The site of '{cluster}' has no link for that.")
+        return await link.calls.call(function, wire)
 
     async def _connect(self, request: web.Request) -> web.StreamResponse:
         try:

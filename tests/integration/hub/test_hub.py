@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from compute_functions.contract import Instance, InstanceState
+from compute_functions.contract import FOR_BATCHES, Instance, InstanceState
 from resource_server.adapters.hub import HubBackend, HubConnection, HubServer, HubSites, messages
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
@@ -28,6 +29,7 @@ from resource_server.ports import InferenceBackend
 from tests.support.catalogs import cluster
 from tests.support.doubles import BackendThatEchoes
 from tests.support.gateway import SiteThatReports
+from tests.support.stream_server import stream_server_on_socket
 
 CLUSTER = cluster()
 
@@ -113,8 +115,7 @@ async def hub_that_hangs_up(address: Path) -> AsyncIterator[None]:
         writer.transport.abort()
 
     address.parent.mkdir(mode=0o700)
-    server = await asyncio.start_unix_server(serve, address)
-    async with server:
+    async with stream_server_on_socket(serve, address):
         yield
 
 
@@ -278,9 +279,12 @@ async def test_a_site_is_observed_through_the_hub(address: Path, connection: Hub
         host="node",
         started_at=1.0,
     )
-    async with HubServer(BackendThatEchoes(), SiteThatReports([seen]), address):
+    alone = replace(seen, purpose=FOR_BATCHES)
+    async with HubServer(BackendThatEchoes(), SiteThatReports([seen, alone]), address):
         observation = await HubSites(connection).observe(CLUSTER)
-    assert observation == Observation(observed_at=1_800_000_000.0, instances=(seen,))
+    assert observation == Observation(
+        observed_at=1_800_000_000.0, instances=(seen,), for_batches=(alone,)
+    )
 
 
 async def test_a_site_that_cannot_be_asked_is_an_error(

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientPayloadError, ClientSession, web
+from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from resource_server.adapters.hub import HubBackend, HubServer
+from resource_server.adapters.hub.messages import Call
 from resource_server.adapters.hub.parts import MOST_BYTES, Kind, decoded, encoded
+from resource_server.adapters.hub.stream_under_way import StreamUnderWay
 from resource_server.domain import errors
 from resource_server.domain.inference import InferenceRequest
 from tests.support.catalogs import cluster
@@ -114,6 +118,38 @@ async def test_who_hangs_up_stops_the_engine(address: Path, gateway: HubBackend)
         assert await anext(aiter(stream)) == b"1"
         await stream.aclose()
         await asyncio.wait_for(backend.streams[0].closed.wait(), 10)
+
+
+async def test_who_has_hung_up_when_the_end_is_written_is_no_fault_of_the_hub(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = BackendThatStreams()
+    handled = asyncio.Event()
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        def hangs_up(_: InferenceRequest) -> Iterator[bytes]:
+            yield b"1"
+            assert request.transport is not None
+            # From now on it is closing; that the connection is lost is heard a moment later.
+            request.transport.close()
+            yield b"2"
+
+        backend.script = hangs_up
+        call = Call(id="req_1", cluster=CLUSTER, request=ASKED)
+        try:
+            return await StreamUnderWay(backend, call).serve(request)
+        finally:
+            handled.set()
+
+    application = web.Application()
+    application.router.add_post("/", serve)
+    async with TestServer(application) as server, ClientSession() as web_process:
+        async with web_process.post(server.make_url("/")) as response:
+            with pytest.raises(ClientPayloadError):
+                await response.read()
+        await asyncio.wait_for(handled.wait(), 10)
+    assert backend.streams[0].closed.is_set()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_that_streams_come_whole_is_known_behind_the_hub(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -69,6 +70,19 @@ class TestWhoIsLetIn:
         assert await hub.refusal(stranger.agent_credential()) == 401
         assert await hub.refusal(RelaySite.enrolled("other").agent_credential()) == 403
         assert await hub.refusal("") == 401
+
+    async def test_the_log_names_the_cluster_whose_key_does_not_fit(
+        self, hub: SiteHub, site: RelaySite
+    ):
+        async with hub.agent(site) as agent:
+            session = agent.accepted[0].session
+        stranger = RelaySite.enrolled("local")
+        with capture_logs() as logs:
+            await hub.refusal(stranger.agent_credential())
+            await hub.refusal(f"{session}x")
+            await refused_as_relay(hub.port, site.agent_credential())
+        refused = [entry for entry in logs if entry["event"].endswith("_refused")]
+        assert [entry["cluster"] for entry in refused] == ["local"] * 3
 
     async def test_nobody_before_the_catalog_was_read(self, site: RelaySite, tmp_path: Path):
         async with site_hub(lambda: None, tmp_path) as hub:
@@ -279,3 +293,18 @@ def session_of_relay(site: RelaySite) -> tuple[str, float]:
 async def refused_as_relay(port: int, token: str) -> int:
     async with Dialler.to(port) as dialler:
         return await dialler.refused(token)
+
+
+class TestFailedInstances:
+    async def test_nobody_waits_for_the_relay_of_one_that_its_site_gave_up(
+        self, hub: SiteHub, site: RelaySite
+    ):
+        async with hub.agent(site) as agent, Dialler.to(hub.port) as dialler:
+            relay = await dialler.connected(site)
+            relay.cut()
+            await eventually(lambda: [link.state.value for link in hub.relays] == ["parked"])
+            failed = replace(instance(InstanceState.FAILED), name=relay.instance)
+
+            await agent.observes(failed)
+
+            await eventually(lambda: list(hub.relays) == [])

@@ -300,8 +300,38 @@ def test_a_model_is_kept_only_where_somebody_can_be_told_so(catalog, kept):
 
 
 def test_a_model_s_mistakes_in_its_lifecycle_are_named_with_their_lines(catalog):
-    write(catalog, "models/tiny.yaml", MODEL + "lifecycle:\n  gpus: 0\n  walltime: soon\n")
+    write(catalog, "models/tiny.yaml", MODEL + "lifecycle:\n  gpus: -1\n  walltime: soon\n")
     assert problems(catalog) == [
-        "models/tiny.yaml:6: lifecycle.gpus: must be greater than or equal to 1",
+        "models/tiny.yaml:6: lifecycle.gpus: must be greater than or equal to 0",
         'models/tiny.yaml:7: lifecycle.walltime: must be seconds, or as "12:30:00"',
     ]
+
+
+BATCHES = "batches: {groups: [11111111-1111-4111-8111-111111111111]}\n"
+OWN = MODEL + "flags: [B]\nlifecycle: {gpus: 1}\nbatch: {placement: own}\n"
+
+
+def taking(catalog: Path, name: str) -> None:
+    """Describe a cluster that takes batches."""
+    functions = f"    run_batch: {ID}4\n    batch_file: {ID}5\n"
+    write(catalog, f"sites/{name}.yaml", SITE.replace("local", name, 1) + functions + BATCHES)
+
+
+def test_batches_have_instances_of_their_own_only_where_they_are_taken(catalog):
+    write(catalog, "models/tiny.yaml", OWN)
+    (problem,) = problems(catalog)
+    assert problem == (
+        "models/tiny.yaml:7: batch.placement: own: no cluster of the model takes batches: "
+        "the site's file needs batches"
+    )
+    taking(catalog, "local")
+    assert len(catalog_files.read(catalog).models) == 1
+
+
+def test_and_only_where_somebody_starts_them(catalog):
+    taking(catalog, "local")
+    taking(catalog, "other")
+    here = "    lifecycle: {gpus: 1}\n  - cluster: other\n    framework: vllm\n"
+    write(catalog, "models/tiny.yaml", MODEL + here + "flags: [B]\nbatch: {placement: own}\n")
+    (problem,) = problems(catalog)
+    assert problem.startswith("models/tiny.yaml:6: deployments.1: batch: placement: own needs a ")

@@ -76,7 +76,7 @@ def test_one_place_may_differ_and_another_stand_alone():
     ("block", "problem"),
     [
         ({}, "deployments: lifecycle names no gpus"),
-        ({"gpus": 0}, "lifecycle.gpus: Input should be greater than or equal to 1"),
+        ({"gpus": -1}, "lifecycle.gpus: Input should be greater than or equal to 0"),
         ({"gpus": 1, "walltime": "1 h"}, 'lifecycle.walltime: must be seconds, or as "12:30:00"'),
         ({"gpus": 1, "walltime": 5}, "lifecycle.walltime: Input should be greater than or equal"),
         ({"gpus": 1, "walltime_ratio": 1.5}, "lifecycle.walltime_ratio: Input should be less"),
@@ -86,6 +86,15 @@ def test_one_place_may_differ_and_another_stand_alone():
 )
 def test_a_mistake_is_named_with_its_field(block, problem):
     assert mistake(lifecycle=block).startswith(problem)
+
+
+def test_a_model_may_ask_for_no_gpu():
+    assert upkeeps(lifecycle={"gpus": 0}) == [Upkeep(gpus=0, walltime_s=3600)] * 2
+    there = PLACES[1] | {"lifecycle": {"gpus": 0}}
+    assert upkeeps(lifecycle={"gpus": 1}, deployments=[PLACES[0], there]) == [
+        Upkeep(gpus=1, walltime_s=3600),
+        Upkeep(gpus=0, walltime_s=3600),
+    ]
 
 
 def test_what_two_blocks_say_must_fit_together():

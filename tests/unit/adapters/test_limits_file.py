@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,10 @@ BASE = Allowance(requests_per_minute=5, tokens_per_minute=1000, concurrent_reque
 
 
 def write(directory: Path, text: str) -> None:
-    (directory / "limits.yaml").write_text(text)
+    # In one step, as an editor does: whoever looks meanwhile sees no half of it.
+    new = directory / "limits.yaml.new"
+    new.write_text(text)
+    new.replace(directory / "limits.yaml")
 
 
 def amounts(rules: LimitRules, who) -> dict[str, int]:
@@ -228,3 +232,12 @@ async def test_the_rules_are_followed_while_the_gateway_runs(tmp_path, caplog):
     following.cancel()
     await asyncio.wait([following])
     assert caplog.messages == ["limits_loaded", "limits_invalid", "limits_loaded"]
+
+
+async def test_the_file_says_how_often_people_may_ask_about_batches(tmp_path):
+    write(tmp_path, "people:\n  alice@example.org: {batch_requests_per_minute: 7}\n")
+    rules = await LimitsFile(tmp_path, replace(BASE, batch_requests_per_minute=9)).load()
+    assert rules is not None
+    for name, amount in (("alice", 7), ("bob", 9)):
+        (limit,) = rules.batch_limits_of(person(f"{name}@example.org"))
+        assert limit.amount == amount

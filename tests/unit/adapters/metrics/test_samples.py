@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -85,6 +88,14 @@ async def test_instances_are_those_of_the_last_report_and_of_models_in_the_catal
     assert page.value("hotnode_model_instances", model="b", state="ready") == 0
     assert {labels["model"] for labels, _ in page.series("hotnode_model_instances")} == {"a", "b"}
     assert page.value("hotnode_site_observed_timestamp_seconds", cluster="local") > 0
+    assert math.isnan(page.value("hotnode_model_gpu_percent", model="a"))
+    reports.instances = (
+        replace(instance("a", InstanceState.READY), gpus=3, gpu_percent=90.0),
+        replace(instance("a", InstanceState.READY), gpus=1, gpu_percent=10.0),
+        instance("a", InstanceState.STARTING),
+    )
+    await sites.observe(cluster())
+    assert shown(registry).value("hotnode_model_gpu_percent", model="a") == 70.0
     catalog = Catalog([cluster()], [model("b")])
     reports.instances = ()
     await sites.observe(cluster())

@@ -151,9 +151,9 @@ def migrate(options: argparse.Namespace) -> int:
 
 
 def model(options: argparse.Namespace) -> int:
-    """Load, unload, pin or disable single models."""
+    """List models; load, unload, pin or disable single ones."""
     configure_django(_settings(options))
-    names = ("model", "cluster", "instances")
+    names = ("model", "cluster", "instances", "as_json")
     given = {name: getattr(options, name) for name in names if hasattr(options, name)}
     for line in model_command.run(options.wish, **given):
         print(line)  # noqa: T201 - the command's answer

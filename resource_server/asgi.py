@@ -13,6 +13,7 @@ from resource_server.api.exchange import Receive, Send
 from resource_server.api.handler import STALL_TIMEOUT_S, LeanHandler
 from resource_server.api.inference import UPLOADS
 from resource_server.api.keep_alive import KEEP_ALIVE_S
+from resource_server.api.streamed_body import STREAM_TIMEOUT_S, StreamedBodies
 from resource_server.services.gateway import Gateway
 
 
@@ -28,6 +29,7 @@ class FrontDoor:
         *,
         max_body_bytes: int,
         max_upload_bytes: int,
+        streamed_timeout_s: float = STREAM_TIMEOUT_S,
         stall_timeout_s: float = STALL_TIMEOUT_S,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
@@ -39,6 +41,7 @@ class FrontDoor:
             ),
             error_response=error_response,
             admit=admit,
+            streamed_bodies=StreamedBodies(timeout_s=streamed_timeout_s),
             stall_timeout_s=stall_timeout_s,
             keep_alive_s=keep_alive_s,
         )

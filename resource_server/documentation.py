@@ -81,7 +81,12 @@ def render_routes() -> str:
 
 
 #: Errors that no caller meets.
-OPERATORS_OWN = (errors.OperatorError, errors.LeaseLost, errors.StreamComesWhole)
+OPERATORS_OWN = (
+    errors.OperatorError,
+    errors.LeaseLost,
+    errors.SiteRefusal,
+    errors.StreamComesWhole,
+)
 
 PAGES: dict[str, Callable[[], str]] = {
     "settings": render_settings,

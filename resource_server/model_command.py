@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from django.db import DatabaseError
 
 from resource_server.domain import desired, errors
 from resource_server.domain.catalog import Catalog
+from resource_server.domain.registered import Registered, registered, said_in_vain
 from resource_server.domain.upkeep import Override, Wish
 
 _HELP = {
@@ -32,11 +34,18 @@ def describe(command: ArgumentParser) -> None:
         one.add_argument("--cluster", help="there alone; default: wherever it is kept")
         if wish is Wish.PIN:
             one.add_argument("--instances", type=int, default=1, help="default: %(default)s")
-    wishes.add_parser("list", help="show what was said of models beside their files")
+    listed = wishes.add_parser("list", help="show all models, and how they are kept where")
+    listed.add_argument("--cluster", help="there alone; default: everywhere")
+    listed.add_argument("--json", action="store_true", dest="as_json", help="for programs")
 
 
 def run(
-    wish: str, *, model: str = "", cluster: str | None = None, instances: int = 1
+    wish: str,
+    *,
+    model: str = "",
+    cluster: str | None = None,
+    instances: int = 1,
+    as_json: bool = False,
 ) -> Iterator[str]:
     """Do what the command line says; yield lines for the operator. Django must be configured.
 
@@ -47,7 +56,7 @@ def run(
 
     try:
         if wish == "list":
-            yield from map(_line, overrides.all_overrides())
+            yield from _listed(catalog.load_catalog(), cluster, as_json=as_json)
             return
         tell = partial(overrides.tell, origin=Origin.CLI, now=time.time(), instances=instances)
         for place in _places(catalog.load_catalog(), model, cluster):
@@ -86,12 +95,55 @@ def _places(catalog: Catalog, model: str, cluster: str | None) -> list[str]:
     return kept
 
 
+def _listed(catalog: Catalog, cluster: str | None, *, as_json: bool) -> Iterator[str]:
+    """Yield a line for each model at each place; or one JSON array."""
+    found = [one for one in registered(catalog) if cluster in (None, one.place.cluster)]
+    if as_json:
+        yield json.dumps([one.configuration() for one in found], indent=2)
+        return
+    yield from map(_described, found)
+    for said in said_in_vain(catalog):
+        if cluster in (None, said.cluster):
+            yield f"{_line(said)}; no file has it there"
+
+
+def _described(one: Registered) -> str:
+    place, upkeep = one.place, one.place.upkeep
+    name = f"{one.model.id} at {place.cluster} ({place.framework})"
+    if upkeep is None:
+        return f"{name}: started by hand"
+    kept = {
+        "min": upkeep.min,
+        "max": upkeep.max,
+        "gpus": upkeep.gpus,
+        "walltime": _clock(upkeep.walltime_s),
+        "walltime_ratio": f"{upkeep.walltime_ratio:g}",
+        "idle_timeout": _clock(upkeep.idle_timeout_s),
+        "priority": upkeep.priority,
+        "refresh": str(upkeep.refresh).lower(),
+        "autoscale": str(upkeep.autoscale).lower(),
+        "engine": one.model.engine or "",
+    }
+    words = " ".join(f"{key}={value}" for key, value in kept.items() if value != "")
+    return f"{name}: {words}; {_said(one.said)}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{left:02}"
+
+
 def _line(said: Override) -> str:
-    words = [f"{said.model} at {said.cluster}:"]
+    return f"{said.model} at {said.cluster}: {_said(said)}"
+
+
+def _said(said: Override) -> str:
+    words = []
     if said.disabled:
         words.append("disabled")
     if said.pinned:
         words.append(f"pinned to {said.pinned}")
     if said.unloaded:
         words.append("unloaded")
-    return " ".join(words if len(words) > 1 else [*words, "as its file says"])
+    return " ".join(words) or "as its file says"

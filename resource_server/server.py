@@ -21,7 +21,7 @@ from typing_extensions import override
 from resource_server.adapters import systemd
 from resource_server.asgi import FrontDoor
 from resource_server.config import Role, Settings
-from resource_server.container import open_controller, open_gateway, open_hub
+from resource_server.container import open_controller_process, open_gateway, open_hub
 from resource_server.listener import BACKLOG, announced, bind
 from resource_server.startup import GRACE_S, spare_the_collector
 
@@ -35,7 +35,7 @@ def run(settings: Settings, role: Role, inherited: int | None = None) -> int:
     """
     if role in (Role.ALL, Role.WEB):
         return _serve_http(settings, role, inherited)
-    opened = open_hub if role is Role.HUB else open_controller
+    opened = open_hub if role is Role.HUB else open_controller_process
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve_until_told(partial(opened, settings), role))
     return 0
@@ -47,6 +47,7 @@ def _serve_http(settings: Settings, role: Role, inherited: int | None) -> int:
             partial(open_gateway, settings, role),
             max_body_bytes=settings.max_body_bytes,
             max_upload_bytes=settings.max_upload_bytes,
+            streamed_timeout_s=settings.files_upload_timeout_s,
         ),
         access_log=False,
         log_config=None,

@@ -14,7 +14,7 @@ from django.views.generic import RedirectView
 from django.views.static import serve
 from ninja import NinjaAPI
 
-from resource_server.api import alcf, errors, health, inference, metrics, models
+from resource_server.api import alcf, batches, errors, files, health, inference, metrics, models
 from resource_server.api.auth import BearerToken
 from resource_server.api.bases import MOUNTS
 from resource_server.api.framework import LeanNinja
@@ -41,8 +41,8 @@ def make_api() -> NinjaAPI:
     api.add_router("", metrics.router)
     # Before the routes of clusters: `v1` is no cluster's name.
     for mount in sorted(MOUNTS, key=lambda mount: len(mount.parameters)):
-        api.add_router(mount.path, models.make_router(mount), url_name_prefix=mount.name)
-        api.add_router(mount.path, inference.make_router(mount), url_name_prefix=mount.name)
+        for routes in (models, inference, files, batches):
+            api.add_router(mount.path, routes.make_router(mount), url_name_prefix=mount.name)
     api.add_router("/resource_server", alcf.router)
     return api
 

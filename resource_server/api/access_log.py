@@ -7,7 +7,6 @@ from functools import partial
 from http import HTTPStatus
 
 from resource_server.api.context import GatewayRequest, elapsed_s, gateway_of
-from resource_server.domain.catalog import Catalog
 from resource_server.domain.inference import Hops
 from resource_server.domain.routing import Base, Destination
 from resource_server.services.completions import Completion, OpenCompletion, PendingCompletion
@@ -18,17 +17,18 @@ ENGINE_ERROR = "engine_error"
 
 def note_question(request: GatewayRequest, base: Base, model: str) -> None:
     """Note what is asked for, as far as the catalog knows it: anything may stand there."""
-    catalog = gateway_of(request).catalog.current()
+    note_base(request, base)
     fields = request.log_fields
-    _note_places(fields, catalog, base)
-    found = catalog.named(model)
+    found = gateway_of(request).catalog.current().named(model)
     if found is not None:
         fields["model"] = found.model.id
         if found.alias is not None:
             fields["alias"] = found.alias.name
 
 
-def _note_places(fields: dict[str, object], catalog: Catalog, base: Base) -> None:
+def note_base(request: GatewayRequest, base: Base) -> None:
+    """Note what the base URL names, as far as the catalog knows it."""
+    catalog, fields = gateway_of(request).catalog.current(), request.log_fields
     cluster = catalog.clusters.get(base.cluster or "")
     if cluster is not None:
         fields["cluster"] = cluster.name

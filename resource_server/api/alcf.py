@@ -26,6 +26,13 @@ JOB_LISTS = {
     InstanceState.STOPPED: "stopped",
     InstanceState.FAILED: "stopped",
 }
+#: The same of one that is for batches alone.
+BATCH_JOB_LISTS = JOB_LISTS | {
+    InstanceState.READY: "private_batch_running",
+    InstanceState.DRAINING: "private_batch_running",
+    InstanceState.STARTING: "private_batch_running",
+    InstanceState.QUEUED: "private_batch_queued",
+}
 
 
 @router.get("/whoami", summary="Who the token belongs to")
@@ -101,6 +108,8 @@ async def jobs(request: GatewayRequest, cluster: str) -> dict[str, Any]:
     }
     for instance in found.instances:
         lists[JOB_LISTS[instance.state]].append(standing.job(found, instance))
+    for instance in found.for_batches:
+        lists[BATCH_JOB_LISTS[instance.state]].append(standing.job(found, instance))
     return {**lists, "cluster_status": standing.site(found)}
 
 

@@ -109,7 +109,7 @@ class Incoming:
         too much, and while reading if it sends too much; `BodyTooSlow`; `InvalidRequest` for a
         length that is no number; and what `Exchange.receive` raises.
         """
-        self._check(_declared_length(self._exchange))
+        self._check(declared_length(self._exchange))
         message = await self._exchange.receive()
         part = self._take(message)
         if not message.get("more_body", False):
@@ -155,7 +155,7 @@ def has_body(request: HttpRequest) -> bool:
     return "HTTP_TRANSFER_ENCODING" in meta or meta.get("CONTENT_LENGTH", "0") != "0"
 
 
-def _declared_length(exchange: Exchange) -> int:
+def declared_length(exchange: Exchange) -> int:
     """Return the header `Content-Length`, or 0 for a body that comes in chunks or not at all."""
     for name, value in exchange.scope["headers"]:
         if name == b"content-length":
@@ -169,6 +169,7 @@ def _too_large(max_bytes: int) -> errors.PayloadTooLarge:
     return errors.PayloadTooLarge(
         f"The request's body is larger than {max_bytes} bytes, the most that you may send here. "
         "Send less at once (shorter prompts, smaller images, fewer inputs), or split the work into "
-        "several requests. If that is too little for your work, ask the operators.",
+        "several requests: as a batch they may be one file that is much larger (POST …/v1/files, "
+        "then …/v1/batches). If that is too little for your work, ask the operators.",
         limit_bytes=max_bytes,
     )

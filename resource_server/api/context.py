@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from resource_server.api.streamed_body import StreamedBody
 from resource_server.domain.identity import Person
 from resource_server.ports import ObservedRequest
 from resource_server.services.gateway import Gateway
@@ -25,6 +26,7 @@ class GatewayRequest(HttpRequest):
     received_at: float
     request_id: str
     scope: dict[str, Any]
+    streamed: StreamedBody | None
 
 
 def gateway_of(request: HttpRequest) -> Gateway:

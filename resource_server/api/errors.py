@@ -7,6 +7,7 @@ import re
 
 import msgspec
 from django.conf import settings
+from django.core.exceptions import RequestAborted
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import ValidationError
@@ -24,7 +25,11 @@ RENDERINGS: tuple[tuple[type[errors.HotnodeError], int, str], ...] = (
     (errors.PayloadTooLarge, 413, "invalid_request_error"),
     (refusals.MethodNotAllowed, 405, "invalid_request_error"),
     (refusals.BodyStalled, 408, "invalid_request_error"),
+    (refusals.RangeNotSatisfiable, 416, "invalid_request_error"),
     (errors.RateLimited, 429, "rate_limit_error"),
+    (errors.TooManyBatches, 429, "rate_limit_error"),
+    (errors.FileQuotaExceeded, 429, "insufficient_quota"),
+    (errors.BatchNotOffered, 403, "permission_error"),
     (errors.CallerError, 400, "invalid_request_error"),
     (errors.AnswerTooLarge, 502, "upstream_error"),
     (errors.BackendTimeout, 504, "timeout_error"),
@@ -69,19 +74,31 @@ def error_response(error: errors.HotnodeError, path: str = "") -> HttpResponse:
         response = _anthropic_envelope(status, message=message, code=error.code)
     else:
         response = _envelope(status, kind=kind, message=message, code=error.code, param=error.param)
-    if status == 401:  # noqa: PLR2004 - the status is the reason for the header
-        response["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.UpstreamError):
-        _say_whether_to_retry(response, error)
-    if isinstance(error, errors.RateLimited):
-        _say_when_to_retry(response, error)
-    if isinstance(error, (errors.ModelLoading, errors.ModelUnavailable)):
-        _say_how_it_stands(response, error)
-    if isinstance(error, errors.ReauthenticationRequired):
-        _say_how_to_log_in(response, error)
+    _advise(response, error)
     if error.task_id:
         response["x-hotnode-globus-task-id"] = error.task_id
     return response
+
+
+def _advise(response: HttpResponse, error: errors.HotnodeError) -> None:
+    """Say in headers, and beside the message, what a client should do now."""
+    match error:
+        case errors.Unauthenticated():
+            response["WWW-Authenticate"] = "Bearer"
+        case errors.ReauthenticationRequired():
+            _say_how_to_log_in(response, error)
+        case refusals.BodyStalled():
+            # The rest of the body may still come, and is not the next request.
+            response["Connection"] = "close"
+        case errors.RateLimited():
+            _say_when_to_retry(response, error)
+        case errors.TooManyBatches() | errors.FileQuotaExceeded():
+            # Waiting does not make room: the caller has to.
+            response["x-should-retry"] = "false"
+        case errors.UpstreamError():
+            _say_whether_to_retry(response, error)
+    if isinstance(error, (errors.ModelLoading, errors.ModelUnavailable)):
+        _say_how_it_stands(response, error)
 
 
 def rendering_of(kind: type[errors.HotnodeError]) -> tuple[int, str]:
@@ -117,6 +134,11 @@ def install(api: NinjaAPI) -> None:
     def ours(request: HttpRequest, error: errors.HotnodeError) -> HttpResponse:
         note(request, error)
         return error_response(error, request.path)
+
+    @api.exception_handler(RequestAborted)
+    def left(request: HttpRequest, error: RequestAborted) -> HttpResponse:
+        # The sender left before its body was here: nobody reads this, and nothing has gone wrong.
+        return HttpResponse(status=400)
 
     @api.exception_handler(ValidationError)
     def parameters(request: HttpRequest, error: ValidationError) -> HttpResponse:

@@ -31,7 +31,7 @@ class FormBody:
 
     def __init__(self, content: bytes, content_type: str) -> None:
         """Read the fields we act on, or raise `InvalidRequest`."""
-        self._parts = list(_parts(content, _boundary(content_type)))
+        self._parts = list(_parts(content, read_boundary(content_type, "model")))
         self._new_boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={self._new_boundary}"
         names = [part.name for part in self._parts]
@@ -86,12 +86,16 @@ class FormBody:
         return stream
 
 
-def _boundary(content_type: str) -> bytes:
+def read_boundary(content_type: str, field: str) -> bytes:
+    """Return what stands between a form's fields, or raise `InvalidRequest`.
+
+    `field` is the one that it has beside its file, for who sends something else.
+    """
     kind, options = read_options(content_type.encode("latin-1", "replace"))
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not _BOUNDARY.fullmatch(boundary):
         raise errors.InvalidRequest(
-            "This route takes a form (multipart/form-data) with the fields 'model' and 'file'."
+            f"This route takes a form (multipart/form-data) with the fields '{field}' and 'file'."
         )
     if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
         raise errors.InvalidRequest("A form is taken in UTF-8 and no other charset.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -12,6 +12,9 @@ from ninja.operation import PathView
 from typing_extensions import override
 
 from resource_server.domain import errors
+
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
 
 
 class _Status:
@@ -91,3 +94,43 @@ class _DirectPathView(PathView):
         view.csrf_exempt = True  # type: ignore[attr-defined] # as of all views of django-ninja
         view.direct = True  # type: ignore[attr-defined] # `LeanHandler` looks for it
         return view
+
+
+class StreamedRouter(Router):
+    """Routes of which some read their request's body while it comes.
+
+    Views that are marked so (`reads_stream`) find it in `request.streamed`.
+    """
+
+    @override
+    def add_api_operation(self, path: str, methods: list[str], *view: Any, **said: Any) -> None:
+        """Declare one route."""
+        self.path_operations.setdefault(path, _StreamedPathView())
+        super().add_api_operation(path, methods, *view, **said)
+
+
+class _StreamedPathView(PathView):
+    """A path of a `StreamedRouter`; the front door looks at `streamed`, methods of HTTP."""
+
+    @override
+    def clone(self) -> _StreamedPathView:
+        cloned = _StreamedPathView()
+        vars(cloned).update(vars(super().clone()))
+        return cloned
+
+    @override
+    def get_view(self) -> Callable[..., Any]:
+        view = super().get_view()
+        view.streamed = frozenset(  # type: ignore[attr-defined] # `LeanHandler` looks for it
+            method
+            for operation in self.operations
+            if getattr(operation.view_func, "reads_stream", False)
+            for method in operation.methods
+        )
+        return view
+
+
+def reads_stream(view: Callable[_Asked, _Answer]) -> Callable[_Asked, _Answer]:
+    """Mark a view of a `StreamedRouter` that reads the body itself."""
+    view.reads_stream = True  # type: ignore[attr-defined] # an attribute of our own
+    return view

@@ -28,6 +28,7 @@ from resource_server.api.probes import is_probe
 from resource_server.api.request import LeanRequest
 from resource_server.api.request_log import request_log
 from resource_server.api.route_names import route_fields
+from resource_server.api.streamed_body import StreamedBodies
 from resource_server.api.views import AsyncView, find_view, make_async
 from resource_server.api.waiting_stream import WaitingStreamResponse, send_waiting
 from resource_server.domain import errors
@@ -58,7 +59,8 @@ class LeanHandler(ASGIHandler):
     - Whoever sends a body is looked at by `admit` before it is read, which says how much of one
       they may send.
     - A body has a limit, has to keep arriving, and has to be here in the end; all bodies together
-      have a limit too (see `Bodies`).
+      have a limit too (see `Bodies`). Views may ask for bodies that they read themselves while
+      they come (see `streams`).
     - A server that stops answers the requests that it cuts short with 503.
     - Every response carries `x-request-id`, and every request writes one line to the log.
     - What would be an HTML page about an error is rendered by `error_response` instead.
@@ -74,6 +76,7 @@ class LeanHandler(ASGIHandler):
         bodies: Bodies,
         error_response: Callable[[errors.HotnodeError, str], HttpResponse],
         admit: Callable[[LeanRequest], Awaitable[BodySizes]] | None = None,
+        streamed_bodies: StreamedBodies | None = None,
         stall_timeout_s: float = STALL_TIMEOUT_S,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
@@ -81,6 +84,7 @@ class LeanHandler(ASGIHandler):
         self._bodies = bodies
         self._error_response = error_response
         self._admit = admit
+        self._streamed_bodies = streamed_bodies or StreamedBodies()
         self._stall_timeout_s = stall_timeout_s
         self._keep_alive_s = keep_alive_s
         self._views: dict[Callable[..., Any], AsyncView] = {}
@@ -185,9 +189,21 @@ class LeanHandler(ASGIHandler):
             sizes = NO_SIZES
             if self._admit is not None and has_body(request):
                 sizes = await self._admit(request)
+            if streams(request):
+                await self._answer_streamed(exchange, request)
+                return
             with self._bodies.incoming(exchange, sizes) as body:
                 request.take_body(await body.read())
                 await self._answer(exchange, request)
+
+    async def _answer_streamed(self, exchange: Exchange, request: LeanRequest) -> None:
+        """Have a view read the body while it comes; one of a stranger is not read at all."""
+        if request.person is None:
+            await self._answer(exchange, request)
+            return
+        with self._streamed_bodies.incoming(exchange, request.person.account_id) as body:
+            request.streamed = body
+            await self._answer(exchange, request)
 
     async def _answer(self, exchange: Exchange, request: LeanRequest) -> None:
         response = await self.get_response_async(request)
@@ -224,12 +240,6 @@ class LeanHandler(ASGIHandler):
 
     def _refusal(self, problem: Exception, path: str) -> HttpResponse:
         """Return the answer to a request that no view could answer."""
-        if isinstance(problem, refusals.BodyStalled):
-            response = self._error_response(problem, path)
-            response.status_code = HTTPStatus.REQUEST_TIMEOUT
-            # The rest of the body may still come, and is not the next request.
-            response.headers["Connection"] = "close"
-            return response
         if isinstance(problem, errors.HotnodeError):
             return self._error_response(problem, path)
         self._log.error("unhandled_error", exc_info=problem)
@@ -252,6 +262,12 @@ class LeanHandler(ASGIHandler):
         for name, value in response.items():
             rendered.headers.setdefault(name, value)
         return rendered
+
+
+def streams(request: LeanRequest) -> bool:
+    """Tell whether a request's view reads the body while it comes: its `streamed` says so."""
+    match = request.resolver_match
+    return match is not None and request.method in getattr(match.func, "streamed", ())
 
 
 def _ours(problem: Exception) -> errors.HotnodeError:

@@ -38,6 +38,12 @@ class MethodNotAllowed(errors.CallerError):
     code = "method_not_allowed"
 
 
+class RangeNotSatisfiable(errors.CallerError):
+    """The file has no such bytes; the header `Content-Range` says how many it has."""
+
+    code = "range_not_satisfiable"
+
+
 class InternalError(errors.HotnodeError):
     """The service failed on this request. Its operators find the reason by the request id."""
 

@@ -10,6 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 from django.core.handlers.asgi import ASGIRequest
 
 from resource_server.api.exchange import Exchange
+from resource_server.api.streamed_body import StreamedBody
 from resource_server.domain.identity import Person
 
 _IN_META = {"content-length": "CONTENT_LENGTH", "content-type": "CONTENT_TYPE"}
@@ -35,6 +36,8 @@ class LeanRequest(ASGIRequest):
         #: Whose request it is, once that is known.
         self.person: Person | None = None
         self.observed = exchange.observed
+        #: The body, on routes that read it while it comes.
+        self.streamed: StreamedBody | None = None
 
     def take_body(self, body: IO[bytes]) -> None:
         """Let views read this body."""

@@ -29,17 +29,23 @@ def standing(prospects: Collection[Prospect]) -> dict[str, Any]:
     places = {"places": [_place(one) for one in prospects]}
     if not known:
         return {"state": None, **places}
-    best = min(known, key=_rank)
-    state = best.state or ModelState.IDLE
-    said: dict[str, Any] = {
-        "state": state.value,
-        "status": {"value": LLAMA_CPP_WORDS[state]},
+    return {**_best(min(known, key=_rank)), **_requests(prospects), **places}
+
+
+def _best(one: Prospect) -> dict[str, Any]:
+    """Return what the place that is furthest makes of the model."""
+    state = one.state or ModelState.IDLE
+    said: dict[str, Any] = {"state": state.value, "status": {"value": LLAMA_CPP_WORDS[state]}}
+    if one.ready_in_s is not None and not one.never:
+        said["estimated_wait_s"] = round(one.ready_in_s)
+    return said
+
+
+def _requests(prospects: Collection[Prospect]) -> dict[str, int]:
+    return {
         "waiting_requests": sum(one.requests.waiting for one in prospects),
         "running_requests": sum(one.requests.running for one in prospects),
     }
-    if best.ready_in_s is not None and not best.never:
-        said["estimated_wait_s"] = round(best.ready_in_s)
-    return {**said, **places}
 
 
 def _rank(one: Prospect) -> tuple[int, float]:
@@ -54,6 +60,8 @@ def _place(one: Prospect) -> dict[str, Any]:
         "waiting_requests": one.requests.waiting,
         "running_requests": one.requests.running,
     }
+    if one.gpu_percent is not None:
+        said["gpu_utilization"] = _rounded(one.gpu_percent)
     if one.never:
         said["unavailable"] = one.never
     if one.observed_at is not None:
@@ -72,7 +80,7 @@ def job(jobs: ClusterJobs, instance: Instance) -> dict[str, Any]:
         "Job ID": instance.job_id,
         "Host Name": instance.host,
         "Job Comments": instance.detail,
-        "Started At": instance.started_at - jobs.ahead_s,
+        "Started At": _date(instance.started_at, jobs.ahead_s),
     }
     further = {
         "Nodes Reserved": 1 if instance.host else None,
@@ -84,6 +92,7 @@ def job(jobs: ClusterJobs, instance: Instance) -> dict[str, Any]:
         "Queue Reason": instance.reason or None,
         "Requests Running": instance.running,
         "Requests Waiting": instance.waiting,
+        "GPU Utilization": _rounded(instance.gpu_percent),
         **_estimates(jobs, instance),
     }
     return said | {name: value for name, value in further.items() if value is not None}
@@ -119,12 +128,17 @@ def site(jobs: ClusterJobs) -> dict[str, Any]:
             "Requests Waiting": one.requests.waiting,
             "Requests Running": one.requests.running,
             "Estimated Wait": None if one.ready_in_s is None else round(one.ready_in_s),
+            "Reason": one.reason,
             "Unavailable": one.never,
         }
         for model, one in jobs.prospects
         if one.state is not None
     ]
     return said
+
+
+def _rounded(percent: float | None) -> float | None:
+    return None if percent is None else round(percent, 1)
 
 
 def _clock(seconds: float | None) -> str | None:

@@ -24,8 +24,6 @@ from resource_server.services.pending_completion import PendingCompletion
 
 #: What may stand in a comment: no ends of lines, and no spaces, which part its words.
 _UNFIT = re.compile(r"[^!-~]+")
-#: What is left out of comments: sentences.
-_SENTENCES = frozenset({"reason"})
 
 
 class WaitingStreamResponse(HttpResponseBase):
@@ -104,9 +102,5 @@ async def _send(
 
 def comment(prospect: Prospect) -> bytes:
     """Return how a model stands as a comment: words as `state=queued`, which a person can read."""
-    words = (
-        f"{name}={_UNFIT.sub('_', str(value))}"
-        for name, value in prospect.facts().items()
-        if name not in _SENTENCES
-    )
+    words = (f"{name}={_UNFIT.sub('_', str(value))}" for name, value in prospect.facts().items())
     return f": {' '.join(words)}\n\n".encode("ascii")

@@ -32,3 +32,10 @@ class LifecycleSettings(BaseModel):
         description="Seconds for which a stream waits for its model; answers in one piece wait for "
         "their cluster's `request_timeout_s`.",
     )
+    wait_unreached_s: float = Field(
+        60.0,
+        ge=1,
+        le=86_400,
+        description="Seconds for which requests wait for an instance that is ready and that none "
+        "reaches; then they get 503.",
+    )

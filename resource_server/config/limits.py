@@ -26,6 +26,12 @@ class LimitSettings(BaseModel):
     limit_concurrent_requests: int = Field(
         0, ge=0, description="Requests of one person at once; 0 does not limit."
     )
+    limit_batch_requests_per_minute: int = Field(
+        600,
+        ge=0,
+        description="Requests per minute of one person about files and batches, which are counted "
+        "apart from those to models; 0 does not limit.",
+    )
     max_body_bytes: int = Field(
         10_000_000,
         gt=0,

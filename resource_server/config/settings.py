@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resource_server.config.catalog import CatalogSettings
+from resource_server.config.files import FileSettings
 from resource_server.config.globus import GlobusSettings
 from resource_server.config.images import ImageSettings
 from resource_server.config.lifecycle import LifecycleSettings
@@ -18,6 +19,7 @@ from resource_server.config.watching import WatchingSettings
 # From the last to the first on the page of all settings: pydantic begins with the last base.
 class Settings(
     WatchingSettings,
+    FileSettings,
     ImageSettings,
     LifecycleSettings,
     RelaySettings,

@@ -14,12 +14,14 @@ from resource_server.adapters.globus_compute import GlobusComputeBackend, Globus
 from resource_server.adapters.hub import HubBackend, HubConnection, HubSites, HubViews
 from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.pushed_streams import PushedStreams
+from resource_server.adapters.site_calls import CallsByLink, CallsByTask, CallsChosen
+from resource_server.adapters.told_sites import ToldSites
 from resource_server.adapters.transports import Carrier, Transports
 from resource_server.config import Role, Settings
 from resource_server.container.lifecycles import keep_lifecycles
 from resource_server.container.relays import open_relays
 from resource_server.domain.catalog import Transport
-from resource_server.ports import InferenceBackend, Part, SiteObserver, SiteViews
+from resource_server.ports import InferenceBackend, Part, SiteCalls, SiteObserver, SiteViews
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.counted_backend import CountedBackend
 from resource_server.services.observed_sites import ObservedSites
@@ -35,6 +37,8 @@ class Clusters:
     views: SiteViews
     #: Where all is known of the sites, in the process that speaks with them.
     board: SiteBoard | None = None
+    #: Calls of sites' functions, in the process that speaks with them; others ask nothing of sites.
+    calls: SiteCalls | None = None
     parts: Mapping[str, Part] = field(default_factory=dict)
 
 
@@ -63,18 +67,21 @@ async def open_transports(
             )
         )
         direct = DirectBackend(await stack.enter_async_context(DirectClients()))
+        by_link: CallsByLink | None = None
         carriers: dict[Transport, Carrier] = {Transport.TASK: tasks, Transport.DIRECT: direct}
         if settings.relay_port and catalog is not None:
             routes: Iterable[web.AbstractRouteDef] = ()
             if pushes is not None:
                 routes = pushes.routes()
                 instrumentation.watch_pushes(pushes.traffic)
-            carriers[Transport.RELAY] = await stack.enter_async_context(
+            relays = await stack.enter_async_context(
                 open_relays(settings, catalog, instrumentation, board=board, routes=routes)
             )
+            carriers[Transport.RELAY], by_link = relays.backend, CallsByLink(relays.agents)
         sites = GlobusComputeSites(tasks, board=board, cache_s=settings.site_status_cache_s)
         if catalog is not None:
-            await stack.enter_async_context(keep_lifecycles(board, catalog, sites))
+            told = ToldSites(settings.state_dir / "told_sites.json")
+            await stack.enter_async_context(keep_lifecycles(board, catalog, sites, told))
         instrumentation.watch_channels(tasks.probe)
         instrumentation.watch_board(board)
         yield Clusters(
@@ -82,6 +89,7 @@ async def open_transports(
             sites=ObservedSites(board, sites),
             views=board,
             board=board,
+            calls=CallsChosen(by_link, CallsByTask(tasks)),
         )
 
 

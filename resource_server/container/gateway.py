@@ -10,9 +10,11 @@ from resource_server.adapters.globus_auth import GlobusAuth
 from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.redis.connection import RedisLink
 from resource_server.adapters.remote_images import RemoteImages
+from resource_server.adapters.site_calls import CallsLater
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.config import Role, Settings
+from resource_server.container.batches import make_batches, make_files
 from resource_server.container.catalog import open_catalog
 from resource_server.container.clusters import Clusters, open_clusters
 from resource_server.container.controller import open_controller
@@ -24,6 +26,7 @@ from resource_server.ports import Part, RequestObserver
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions, UsageReaders
 from resource_server.services.gateway import Gateway
+from resource_server.services.impasses import Impasses
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.models import Models
@@ -63,7 +66,9 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
     """
     async with _opened(settings, role) as parts:
         current, instrumentation = parts.catalog.current, parts.instrumentation
+        impasses = Impasses(longest_s=settings.wait_unreached_s)
         yield Gateway(
+            batches=make_batches(settings, current, parts.clusters.views),
             catalog=parts.catalog,
             completions=Completions(
                 current,
@@ -73,16 +78,20 @@ async def open_gateway(settings: Settings, role: Role = Role.ALL) -> AsyncIterat
                 usage=UsageReaders(answer=read_usage, event=read_event_usage),
                 salts=CacheSalts(settings.read_secret_key().encode()),
                 streams=WholeStreamMaker(),
-                waiting=Waiting(parts.clusters.views, current, rules=_wait_rules(settings)),
+                waiting=Waiting(
+                    parts.clusters.views, current, rules=_wait_rules(settings), impasses=impasses
+                ),
                 observe_late=parts.observer.late,
             ),
+            files=make_files(settings),
             limits=parts.limits,
             jobs=Jobs(
                 current,
                 instrumentation.sites(parts.clusters.sites, current),
                 parts.clusters.views,
+                impasses=impasses,
             ),
-            models=Models(current, parts.clusters.views),
+            models=Models(current, parts.clusters.views, impasses),
             readiness=Readiness(shared=parts.shared_parts, own=parts.clusters.parts),
             metrics=instrumentation.metrics(settings.read_metrics_token()),
             observer=parts.observer,
@@ -107,7 +116,7 @@ def _wait_rules(settings: Settings) -> WaitRules:
 
 @asynccontextmanager
 async def _opened(settings: Settings, role: Role) -> AsyncIterator[_Opened]:
-    store = CatalogTables()
+    store, calls = CatalogTables(), CallsLater()
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         instrumentation = await enter(open_instrumentation(settings, role))
@@ -118,10 +127,11 @@ async def _opened(settings: Settings, role: Role) -> AsyncIterator[_Opened]:
         identity = await enter(open_globus_auth(settings))
         images = await enter(open_images(settings))
         if role is Role.ALL:
-            await enter(open_controller(settings))
+            await enter(open_controller(settings, calls, observer=instrumentation.batches()))
         catalog = await enter(open_catalog(settings, store))
         instrumentation.watch_catalog(catalog)
         clusters = await enter(open_clusters(settings, role, instrumentation, catalog))
+        stack.enter_context(calls.going_by(clusters.calls))
         yield _Opened(
             instrumentation=instrumentation,
             observer=observer,

@@ -21,7 +21,13 @@ async def open_hub(settings: Settings) -> AsyncIterator[None]:
         # does without a database, and then sites are told nothing.
         follow_catalog(settings) if _has_catalog(settings) else nullcontext() as catalog,
         open_transports(settings, instrumentation, catalog) as clusters,
-        HubServer(clusters.backend, clusters.sites, settings.hub_address, board=clusters.board),
+        HubServer(
+            clusters.backend,
+            clusters.sites,
+            settings.hub_address,
+            board=clusters.board,
+            site_calls=clusters.calls,
+        ),
     ):
         yield
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from resource_server.adapters.globus_compute import GlobusComputeSites
+from resource_server.adapters.told_sites import ToldSites
 from resource_server.container.background import running
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.changes import ANY
@@ -19,13 +20,15 @@ _LOOK_EVERY_S = 60.0
 
 @asynccontextmanager
 async def keep_lifecycles(
-    board: SiteBoard, catalog: LiveCatalog, sites: GlobusComputeSites
+    board: SiteBoard, catalog: LiveCatalog, sites: GlobusComputeSites, told: ToldSites
 ) -> AsyncIterator[None]:
     """Have the board follow the catalog, and speak with sites that have no link."""
+    board.farewells.remember(await told.load())
     board.take_catalog(catalog.current())
     exchanges = Exchanges(board, catalog.current, sites)
     async with (
         running(partial(_follow, board, catalog), name="desired"),
+        running(partial(_note, board, told), name="told-sites"),
         running(exchanges.run, name="exchanges"),
     ):
         yield
@@ -36,3 +39,13 @@ async def _follow(board: SiteBoard, catalog: LiveCatalog) -> None:
         seen = catalog.changes.number(ANY)
         board.take_catalog(catalog.current())
         await catalog.changes.after({ANY: seen}, within_s=_LOOK_EVERY_S)
+
+
+async def _note(board: SiteBoard, told: ToldSites) -> None:
+    noted: frozenset[str] | None = None
+    while True:
+        seen = board.wishes_changed.number(ANY)
+        if board.farewells.told != noted:
+            noted = board.farewells.told
+            await told.save(noted)
+        await board.wishes_changed.after({ANY: seen}, within_s=_LOOK_EVERY_S)

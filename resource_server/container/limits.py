@@ -57,4 +57,5 @@ def _everybody_s(settings: Settings) -> Allowance:
         tokens_per_minute=settings.limit_tokens_per_minute,
         tokens_per_minute_per_model=settings.limit_tokens_per_minute_per_model,
         concurrent_requests=settings.limit_concurrent_requests,
+        batch_requests_per_minute=settings.limit_batch_requests_per_minute,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -21,6 +22,14 @@ from resource_server.services.catalog import LiveCatalog
 from resource_server.services.site_board import SiteBoard
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relays:
+    """What dials in: the backend over relays, and the links of sites' agents."""
+
+    backend: RelayBackend
+    agents: SiteLinks
+
+
 @asynccontextmanager
 async def open_relays(
     settings: Settings,
@@ -29,7 +38,7 @@ async def open_relays(
     *,
     board: SiteBoard,
     routes: Iterable[web.AbstractRouteDef] = (),
-) -> AsyncIterator[RelayBackend]:
+) -> AsyncIterator[Relays]:
     """Listen for relays and agents of the catalog's clusters.
 
     Raises `SettingInvalid` if that cannot be. `routes` are what else sites reach at the same
@@ -60,7 +69,7 @@ async def open_relays(
             ) from error
         await stack.enter_async_context(agents)
         instrumentation.watch_relays(links.health, catalog.current)
-        yield RelayBackend(links)
+        yield Relays(backend=RelayBackend(links), agents=agents)
 
 
 @asynccontextmanager

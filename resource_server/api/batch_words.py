@@ -1,0 +1,45 @@
+"""In whose words a batch is shown where OpenAI's and ALCF's routes have the same URL (ADR 0015)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from resource_server.api.bases import Mount
+from resource_server.api.context import GatewayRequest
+
+#: The base URLs that ALCF's users know.
+ALCF_MOUNTS = frozenset({"cluster", "resource_server"})
+#: The base URL of ALCF's list of batches.
+ALCF_LIST = "resource_server"
+#: Parameters that ALCF's list never had.
+_PAGING = ("limit", "after")
+
+
+class Words(StrEnum):
+    """Whose names and statuses."""
+
+    OPENAI = "openai"
+    ALCF = "alcf"
+
+
+def of_one(request: GatewayRequest, mount: Mount, *, by_path: bool) -> Words:
+    """Return the words for a single batch: below ALCF's base URLs, those in which it was made.
+
+    `by_path` tells that its input is a file of a cluster, as at ALCF.
+    """
+    if mount.name in ALCF_MOUNTS and by_path and not _is_openai_sdk(request):
+        return Words.ALCF
+    return Words.OPENAI
+
+
+def of_list(request: GatewayRequest, mount: Mount) -> Words:
+    """Return the words for the list of batches."""
+    paged = any(name in request.GET for name in _PAGING)
+    if mount.name == ALCF_LIST and not paged and not _is_openai_sdk(request):
+        return Words.ALCF
+    return Words.OPENAI
+
+
+def _is_openai_sdk(request: GatewayRequest) -> bool:
+    """Tell whether one of OpenAI's own clients asks: in every language they send this header."""
+    return "HTTP_X_STAINLESS_LANG" in request.META

@@ -2,10 +2,11 @@
 
     python benchmarks/lifecycle.py [--quick] [--only rollovers,kills] [--keep FOLDER]
 
-Two real Slurm clusters, with real endpoint agents, site agents, instance jobs and relays, one real
-gateway, the local Globus. Only the engine is a small program, so that loading takes a second or
-two; walltimes are made to end by `scontrol update EndTime`. Callers do not retry: what the openai
-SDK would hide is counted.
+Two real Slurm clusters, with real endpoint agents, site agents, instance jobs and relays; a real
+gateway of five processes (two for the web, a hub, a controller, and what keeps them running) on
+PostgreSQL and Redis; the local Globus. Only the engine is a small program, so that loading takes a
+second or two; walltimes are made to end by `scontrol update EndTime`. Callers do not retry: what
+the openai SDK would hide is counted.
 
 Exit status: 0; 1 if a target was missed; 2 if something did not start; 130 if it was interrupted.
 """
@@ -13,71 +14,36 @@ Exit status: 0; 1 if a target was missed; 2 if something did not start; 130 if i
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
-import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
+import program
 from lifecycle_parts import table
-from lifecycle_parts.measures import calls, cold, kills, power, rollovers
+from lifecycle_parts.measures import calls, cold, kills, power, rollovers, victims
 from lifecycle_parts.stand import Stand, stand
-from lifecycle_parts.table import Line
-
-from lab.login import LoginFailed
-from lab.processes import ProcessFailed
-from lab.system.packages import PackageMissing
+from measured import Line
 
 
 def main() -> int:
     """Measure, print the table, and return the exit status."""
     options = _arguments()
-    try:
-        return asyncio.run(_run(options))
-    except (ProcessFailed, LoginFailed, PackageMissing, TimeoutError) as no:
-        print(f"{type(no).__name__}: {no}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130  # Everything was stopped on the way here.
+    return program.run(lambda: _run(options))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--quick", action="store_true", help="fewer rounds of everything")
-    parser.add_argument("--only", help=f"of {', '.join(MEASURES)}, separated by commas")
-    parser.add_argument("--keep", type=Path, help="a new folder for logs, which stays")
-    options = parser.parse_args()
-    options.only = options.only.split(",") if options.only else list(MEASURES)
-    if unknown := set(options.only) - set(MEASURES):
-        parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
-    return options
+    return program.chosen(parser, MEASURES)
 
 
 async def _run(options: argparse.Namespace) -> int:
     lines: list[Line] = []
-    with _folder(options.keep) as folder:
+    with program.folder(options.keep) as folder:
         async with stand(folder) as running:
             for name in options.only:
                 print(name, flush=True)
-                found = await MEASURES[name](running, options.quick)
-                for line in found:
-                    print(line.text(), flush=True)
-                lines += found
-    missed = [line.label for line in lines if line.missed]
-    if missed:
-        print(f"missed: {', '.join(missed)}")
-    return 1 if missed else 0
-
-
-@contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    if kept is not None:
-        kept.mkdir(parents=True)
-        yield kept.absolute()
-        return
-    with tempfile.TemporaryDirectory(prefix="hotnode-bench-") as folder:
-        yield Path(folder)
+                lines += program.told(await MEASURES[name](running, options.quick))
+    return program.status(lines)
 
 
 async def _rollovers(running: Stand, quick: bool) -> list[Line]:
@@ -95,7 +61,7 @@ async def _power(running: Stand, quick: bool) -> list[Line]:
 async def _kills(running: Stand, quick: bool) -> list[Line]:
     rounds = 1 if quick else 2
     return table.about_kills(
-        [await kills.kill(running, victim) for _ in range(rounds) for victim in kills.VICTIMS]
+        [await kills.kill(running, victim) for _ in range(rounds) for victim in victims.VICTIMS]
     )
 
 

@@ -1,13 +1,17 @@
 """An engine for lifecycles: loads a while, answers and streams at a pace, and tells its real load.
 
     lifecycle_engine.py --socket PATH|PORT --model NAME --weights FOLDER [--load-s S]
+        [--diary FILE]
 
 It wants the key of LIFECYCLE_ENGINE_KEY on every request but `/health` and `/metrics`. A request is
 a JSON object. To `/v1/completions`: `tokens` events come, one every `every_s`, then `[DONE]`;
 without `tokens` it says where it runs. To `/v1/chat/completions`: `tokens` words, in one piece or
-with `stream` one by one, as OpenAI's; `system_fingerprint` is the node. `POST /v1/sicken` makes its
-health route fail. At SIGTERM it takes no new requests and ends when those under way have ended, as
-vLLM does.
+with `stream` one by one, as OpenAI's; `system_fingerprint` is the node. With `echo` an answer in
+one piece says what the last message says. `POST /v1/sicken` makes its health route fail. At SIGTERM
+it takes no new requests and ends when those under way have ended, as vLLM does.
+
+A diary outlives the engine, and several may keep the same one: a JSON object for each chat, before
+anything is done for it, and one when the engine has loaded.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +37,27 @@ _EVENTS = {"content-type": "text/event-stream"}
 _DONE = b"data: [DONE]\n\n"
 
 
+class Diary:
+    """Notes what happens, with the time (seconds since the epoch), if there is a file for it."""
+
+    def __init__(self, file: str | None) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        self._descriptor = None if file is None else os.open(file, flags, 0o600)
+
+    def note(self, **what: str) -> None:
+        """Add an entry in one write, so that those of others stay whole."""
+        if self._descriptor is not None:
+            entry = {"at": time.time(), "pid": os.getpid(), **what}
+            os.write(self._descriptor, f"{json.dumps(entry)}\n".encode())
+
+
 class LifecycleEngine:
     """Counts what runs."""
 
-    def __init__(self, model: str, weights: Path) -> None:
+    def __init__(self, model: str, weights: Path, diary: Diary) -> None:
         self._model = model
         self._weights = weights
+        self._diary = diary
         self._running = 0
         self._loaded = False
         self._well = True
@@ -46,6 +66,7 @@ class LifecycleEngine:
         """Take the time that a real one takes for its weights."""
         await asyncio.sleep(seconds)
         self._loaded = True
+        self._diary.note(what="loaded")
 
     async def health(self, request: web.Request) -> web.Response:
         """Say whether it has loaded and is well."""
@@ -103,6 +124,8 @@ class LifecycleEngine:
         return await _streamed(request, asked, lambda number: {"n": number})
 
     async def _chatted(self, request: web.Request, asked: Mapping[str, Any]) -> web.StreamResponse:
+        request_id = request.headers.get("x-request-id", "")
+        self._diary.note(what="asked", request_id=request_id, text=_text(asked))
         head = {
             "id": "chatcmpl-lifecycle",
             "created": 0,
@@ -113,7 +136,8 @@ class LifecycleEngine:
             return await _streamed(request, asked, lambda number: head | _chunk(number, asked))
         words = _words(asked)
         await asyncio.sleep(words * _pace_s(asked))
-        said = {"role": "assistant", "content": "".join(map(_word, range(1, words + 1)))}
+        content = _text(asked) if asked.get("echo") else "".join(map(_word, range(1, words + 1)))
+        said = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": words, "total_tokens": words + 1}
         body = {"object": "chat.completion", "choices": [choice], "usage": usage}
@@ -130,6 +154,11 @@ async def _streamed(
         await response.write(f"data: {json.dumps(event(number))}\n\n".encode())
     await response.write(_DONE)
     return response
+
+
+def _text(asked: Mapping[str, Any]) -> str:
+    messages = asked.get("messages")
+    return str(messages[-1].get("content", "")) if messages else ""
 
 
 def _words(asked: Mapping[str, Any]) -> int:
@@ -156,10 +185,11 @@ async def main() -> None:
     for name in ("--socket", "--model", "--weights"):
         parser.add_argument(name, required=True)
     parser.add_argument("--load-s", type=float, default=0.0)
+    parser.add_argument("--diary")
     given = parser.parse_args()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    engine = LifecycleEngine(given.model, Path(given.weights))
+    engine = LifecycleEngine(given.model, Path(given.weights), Diary(given.diary))
     application = web.Application()
     application.router.add_get("/health", engine.health)
     application.router.add_get("/metrics", engine.metrics)

@@ -24,6 +24,7 @@ from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.metrics.instrumentation import Instrumentation
 from resource_server.adapters.remote_images import RemoteImages
+from resource_server.adapters.stored_files import StoredFiles
 from resource_server.adapters.tracing.exporter import open_tracer
 from resource_server.adapters.tracing.requests import RequestTracer
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
@@ -39,20 +40,24 @@ from resource_server.domain.catalog import (
     Model,
     Transport,
 )
+from resource_server.domain.files import FileRules
 from resource_server.domain.identity import Grant, Identity, Person
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.ports import RequestObserver
+from resource_server.services.batches import Batches, BatchRules
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions, UsageReaders
 from resource_server.services.entrance import Entrance
+from resource_server.services.files import Files
 from resource_server.services.gateway import Gateway
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.models import Models
 from resource_server.services.readiness import Readiness
 from resource_server.services.sessions import CacheSalts
+from resource_server.services.site_board import SiteBoard
 from resource_server.services.tokens import Tokens
 from resource_server.startup import configure_django, spare_the_collector
 
@@ -172,7 +177,21 @@ async def open_gateway() -> AsyncIterator[Gateway]:
         rules = LimitRules()
         limits = await stack.enter_async_context(Limits(MemoryLimitStore(), lambda: rules))
         spare_the_collector()
+        # Nobody asks this gateway for files or batches: their tables are never opened.
+        from resource_server.store.batches import BatchRows  # noqa: PLC0415 - needs a configured Django
+        from resource_server.store.files import FileRows  # noqa: PLC0415 - likewise
+
+        disk = StoredFiles(Path("/nonexistent"))
         yield Gateway(
+            batches=Batches(
+                catalog.current,
+                BatchRows(),
+                FileRows(),
+                disk,
+                views=SiteBoard("alone"),
+                rules=BatchRules(),
+            ),
+            files=Files(FileRows(), disk, rules=FileRules()),
             catalog=catalog,
             completions=Completions(
                 catalog.current,

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 
 class End(StrEnum):
@@ -69,6 +70,14 @@ class Outcome:
     def longest_s(self) -> float:
         """How long the slowest answer in one piece took."""
         return max((one.seconds for one in self.asked if not one.streams), default=0.0)
+
+    @property
+    def silence_s(self) -> float:
+        """For how long nobody got an answer in one piece, at most."""
+        ends = sorted(
+            one.ended_at for one in self.asked if one.end is End.WHOLE and not one.streams
+        )
+        return max((later - sooner for sooner, later in pairwise(ends)), default=0.0)
 
     def spanning(self, since: float, until: float) -> int:
         """Return how many streams were whole and outlasted the time between two moments."""

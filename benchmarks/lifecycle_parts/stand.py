@@ -16,6 +16,8 @@ from lifecycle_parts.watching import alone
 
 FIRST, SECOND = "aspen", "birch"
 HOT, COLD = "lab/hot", "lab/cold"
+#: The gateway's web processes, beside a hub and a controller.
+WORKERS = 2
 #: What their engines take to load (seconds).
 HOT_LOAD_S, COLD_LOAD_S = 1.0, 2.0
 PERSON = "alice@example.org"
@@ -48,15 +50,19 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(folder: Path, *, say: Say = silently) -> AsyncIterator[Stand]:
-    """Run it beside the body, which begins when the hot model is ready at both sites."""
+async def stand(folder: Path, *, say: Say = silently, **gateway: str) -> AsyncIterator[Stand]:
+    """Run it beside the body, which begins when the hot model is ready at both sites.
+
+    `gateway` are further settings of the gateway, by name.
+    """
     plan = Plan(
         sites=(SitePlan(name=FIRST, nodes=3), SitePlan(name=SECOND)),
         models=(
             KeptModel.small(HOT, (FIRST, SECOND), _HOT, load_s=HOT_LOAD_S),
             KeptModel.small(COLD, (FIRST,), _COLD, load_s=COLD_LOAD_S),
         ),
-        gateway=_LIMITS,
+        gateway={**_LIMITS, **gateway},
+        workers=WORKERS,
     )
     async with slurm_sites(folder, plan, say=say) as running:
         token = await running.token_of(PERSON)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from measured import Line
 
 from lifecycle_parts.asked import End, together
 from lifecycle_parts.measures.calls import Calls
@@ -13,36 +14,9 @@ from lifecycle_parts.measures.kills import Killed
 from lifecycle_parts.measures.power import PowerCut
 from lifecycle_parts.measures.rollovers import Rollovers
 
-LABEL, CELL = 58, 12
 ORDERED_S, FIRST_S, OLDEST_S, AGAIN_S, CALLS = 1.0, 0.5, 5.0, 20.0, 1.0
 #: How streams on a node or process that dies may end.
 ALLOWED = (End.WHOLE, End.HONEST)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A line: a value, and the most that it may be; None where there is no target."""
-
-    label: str
-    value: float
-    most: float | None = None
-    least: float | None = None
-    digits: int = 0
-    note: str = ""
-
-    @property
-    def missed(self) -> bool:
-        """Whether there is a target, and it was not met."""
-        above = self.most is not None and self.value > self.most
-        return above or (self.least is not None and self.value < self.least)
-
-    def text(self) -> str:
-        """Return the line as it is printed."""
-        target = "" if self.most is None else f"<= {self.most:g}"
-        target = target if self.least is None else f">= {self.least:g}"
-        verdict = "MISSED" if self.missed else ""
-        number = f"{self.value:.{self.digits}f}"
-        return f"  {self.label:{LABEL}}{number:>{CELL}}{target:>{CELL}}  {verdict}{self.note}"
 
 
 def about_rollovers(found: Rollovers) -> list[Line]:
@@ -103,21 +77,28 @@ def about_power(found: Sequence[PowerCut]) -> list[Line]:
 
 def about_kills(found: Iterable[Killed]) -> list[Line]:
     """Return what is said of processes that were killed."""
-    lines = []
-    for one in found:
-        lines += [
-            Line(label=f"{one.victim}: recovered after (s)", value=one.recovered_s, digits=1),
-            Line(
-                label=f"{one.victim}: jobs of the model afterwards", value=one.jobs, most=1, least=1
-            ),
-            Line(
-                label=f"{one.victim}: requests that hung",
-                value=one.hung,
-                most=0,
-                note=f"  of {one.outcome.told()}",
-            ),
-        ]
-    return lines
+    return [line for one in found for line in _about_kill(one)]
+
+
+def _about_kill(one: Killed) -> list[Line]:
+    outcome, victim = one.outcome, one.victim
+    return [
+        Line(label=f"{victim}: recovered after (s)", value=one.recovered_s, digits=1),
+        Line(
+            label=f"{victim}: longest time in which nobody was answered (s)",
+            value=outcome.silence_s,
+            digits=1,
+        ),
+        Line(label=f"{victim}: jobs of the model afterwards", value=one.jobs, most=1, least=1),
+        Line(label=f"{victim}: jobs submitted without need", value=one.needless, most=0),
+        Line(label=f"{victim}: requests that hung", value=one.hung, most=0),
+        Line(
+            label=f"{victim}: requests that ended as none may",
+            value=one.wronged,
+            most=0,
+            note=f"  of {outcome.told()}",
+        ),
+    ]
 
 
 def about_cold(found: Sequence[ColdStart]) -> list[Line]:

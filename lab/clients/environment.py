@@ -88,7 +88,7 @@ def python_clients(folder: Path) -> dict[str, PythonClients]:
     """Return the environments for Python below a folder, by the name of each one's lock."""
     return {
         name: PythonClients(folder=folder / name, lock=REQUIREMENTS / f"{name}.txt")
-        for name in ("clients", "clients-openai-1")
+        for name in ("clients", "clients-openai-1", "clients-openai-batch")
     }
 
 

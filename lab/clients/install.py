@@ -1,8 +1,8 @@
 """`python -m lab.clients.install --target DIR`: the clients of the conformance tests.
 
-The openai SDK in its last first version and a later one, LangChain, LlamaIndex, the `llm` command
-and Anthropic's SDK, all pinned with hashes in `requirements/clients*.txt` (0.5 GB on disk); and the
-openai SDK for Node where `node` and `npm` are found.
+The openai SDK in its last first version and a later one, `openai-batch`, LangChain, LlamaIndex, the
+`llm` command and Anthropic's SDK, all pinned with hashes in `requirements/clients*.txt` (0.5 GB on
+disk); and the openai SDK for Node where `node` and `npm` are found.
 """
 
 from __future__ import annotations

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from lab import gateway
+from lab.processes import Command
 from lab.stand_in import StandIn
 from lab.unit import Pauses, Unit, enabled
 
@@ -26,6 +29,8 @@ class KeptGateway:
     url: str
     folder: Path
     unit: Unit
+    #: How it is started.
+    command: Command
 
     @property
     def catalog(self) -> Path:
@@ -36,6 +41,22 @@ class KeptGateway:
     def log(self) -> Path:
         """Where it writes what it does."""
         return self.folder / "gateway.log"
+
+    def events(self, name: str, *, after: int = 0) -> list[dict[str, Any]]:
+        """Return the lines of its log about an event, if it is one of several processes.
+
+        Those in the first `after` bytes are passed over.
+        """
+        with self.log.open("rb") as log:
+            log.seek(after)
+            found = [line for line in log if line.startswith(b"{") and name.encode() in line]
+        entries = [json.loads(line) for line in found if line.endswith(b"\n")]
+        return [entry for entry in entries if entry["event"] == name]
+
+    def served(self, process: str, *, after: int = 0) -> list[int]:
+        """Return the ids of its processes of a name that came to serve, the oldest first."""
+        ready = self.events("process_ready", after=after)
+        return [entry["pid"] for entry in ready if entry["process"] == process]
 
     async def answers(self, *, within_s: float) -> None:
         """Wait until it answers."""
@@ -57,6 +78,17 @@ class KeptGateway:
             return await response.text()
 
 
+async def _serves(folder: Path, *, log: Path) -> None:
+    """Wait until the gateway of this folder serves for the first time."""
+    try:
+        async with asyncio.timeout(gateway.READY_WITHIN_S):
+            while not gateway.ready_file(folder).exists():  # noqa: ASYNC110 # the file is the sign
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        late = f"the gateway did not serve within {gateway.READY_WITHIN_S:g} s: see {log}"
+        raise TimeoutError(late) from None
+
+
 async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
     try:
         async with session.get(f"{url}/ready") as response:
@@ -73,7 +105,5 @@ async def kept_gateway(
     command = gateway.command(folder, globus, port=port, **settings)
     gateway.ready_file(folder).unlink(missing_ok=True)
     async with enabled(command, pauses=_PAUSES) as unit:
-        async with asyncio.timeout(gateway.READY_WITHIN_S):
-            while not gateway.ready_file(folder).exists():  # noqa: ASYNC110 # the file is the sign
-                await asyncio.sleep(_POLL_S)
-        yield KeptGateway(url=gateway.url(folder), folder=folder, unit=unit)
+        await _serves(folder, log=command.log)
+        yield KeptGateway(url=gateway.url(folder), folder=folder, unit=unit, command=command)

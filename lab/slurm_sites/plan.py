@@ -21,13 +21,21 @@ class SitePlan:
     gpus: int = 2
     limits: Mapping[str, object] = field(default_factory=dict)
     job: Mapping[str, object] = field(default_factory=dict)
+    #: Whether its nodes reach the gateway. A site without has neither links nor relays.
+    egress: bool = True
     clocks: Clocks = field(default_factory=Clocks)
+    #: Globus groups whose members may have batches done there; without any it takes none.
+    batches_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All sites, their models, and further settings of the gateway."""
+    """All sites, their models, and further settings of the gateway.
+
+    With `workers` from 2 on the gateway is several processes, on PostgreSQL and Redis.
+    """
 
     sites: tuple[SitePlan, ...]
     models: tuple[KeptModel, ...]
     gateway: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1

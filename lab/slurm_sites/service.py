@@ -18,6 +18,7 @@ from lab.service import Say, silently
 from lab.slurm_sites import catalog, site_files
 from lab.slurm_sites.kept_gateway import KeptGateway, kept_gateway
 from lab.slurm_sites.plan import Plan, SitePlan
+from lab.slurm_sites.shared_state import shared_state
 from lab.slurm_sites.site import CLIENT, SlurmSite, Surroundings, slurm_site
 from lab.stand_in import stand_in
 
@@ -61,14 +62,22 @@ async def slurm_sites(
         }
         sites = await _entered(folder, plan.sites, configs, around, stack=stack, say=say)
         front = folder / "gateway"
-        catalog.write(front / "catalog", sites.values(), plan.models, functions=lock)
+        catalog.write(
+            front / "catalog",
+            sites.values(),
+            plan.models,
+            functions=lock,
+            batches_for={one.name: one.batches_for for one in plan.sites},
+        )
         hub = {
             "relay_host": loopback_port.HOST,
             "relay_port": str(hub_port),
             "relay_public_url": around.hub,
         }
+        shared = await stack.enter_async_context(shared_state(folder, workers=plan.workers))
+        settings = {**hub, **shared, **plan.gateway}
         gateway = await stack.enter_async_context(
-            kept_gateway(front, globus, port=port or loopback_port.free(), **hub, **plan.gateway)
+            kept_gateway(front, globus, port=port or loopback_port.free(), **settings)
         )
         say("gateway", gateway.url)
         yield SlurmSites(folder=folder, globus=globus, gateway=gateway, sites=sites)

@@ -40,6 +40,7 @@ class SlurmSite:
     directory: SiteDirectory
     endpoint: Unit
     endpoint_id: str
+    #: Empty if the site has not enrolled.
     public_key: str
 
     def status(self) -> SiteStatus | None:
@@ -97,7 +98,7 @@ async def slurm_site(
 ) -> AsyncIterator[SlurmSite]:
     """Run a site beside the body; `site_config` is the `site.yaml` in its directory."""
     directory = SiteDirectory(site_config.parent)
-    public_key = await _enrolled(directory, plan.name, around.hub)
+    public_key = await _enrolled(directory, plan.name, around.hub) if plan.egress else ""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(
             slurm_cluster(

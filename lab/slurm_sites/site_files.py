@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from compute_functions import private_file
+from compute_functions import loopback_port, private_file
 from compute_functions.site import SiteDirectory
 from lab.engine import CONFIGS
 from lab.recipes import ENGINES
@@ -41,6 +41,8 @@ def written(
             # Walltimes that end at once are moved here, which at a real site nobody does.
             "drain_before_s": 5,
             "walltime_every_s": 2,
+            # All nodes of the lab are this machine.
+            **({} if plan.egress else {"task_host": loopback_port.HOST}),
             **plan.job,
         },
         "models": {
@@ -61,6 +63,8 @@ def written(
             "poll_s": 1,
             **plan.limits,
         },
+        # The lab's disk is this machine's, which may be nearly full.
+        **({"batches": {"keep_free_bytes": 0}} if plan.batches_for else {}),
     }
     file = site.root / "site.yaml"
     private_file.write(file, yaml.safe_dump(values, sort_keys=False))

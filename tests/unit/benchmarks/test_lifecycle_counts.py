@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from lifecycle_parts.asked import Asked, End, Outcome
 from lifecycle_parts.asking import Asker, Question
 from lifecycle_parts.load import Mix
+from lifecycle_parts.measures.kills import Killed
 from lifecycle_parts.table import Line
 
 WORD = b'data: {"choices": [{"delta": {"content": "1 "}}], "system_fingerprint": "n1"}\n\n'
@@ -113,6 +114,32 @@ def test_only_whole_streams_outlast() -> None:
 
     assert outcome.spanning(2.0, 7.0) == 1
     assert len(outcome.within(6.5, 7.0).asked) == 4
+
+
+def test_silence_is_between_answers_in_one_piece_that_were_whole() -> None:
+    outcome = Outcome(
+        [
+            one(End.WHOLE, streams=False, at=(0.0, 1.0)),
+            one(End.CUT, streams=False, at=(1.0, 3.0)),
+            one(End.WHOLE, at=(1.0, 4.0)),
+            one(End.WHOLE, streams=False, at=(3.0, 7.0)),
+            one(End.WHOLE, streams=False, at=(7.0, 8.0)),
+        ]
+    )
+
+    assert outcome.silence_s == 6.0
+    assert Outcome([]).silence_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("victim", "wronged", "needless"),
+    [("controller", 3, 1), ("hub", 2, 1), ("web process", 2, 1), ("engine", 2, 0)],
+)
+def test_a_death_may_cost_what_its_victim_holds(victim: str, wronged: int, needless: int) -> None:
+    outcome = Outcome([one(End.WHOLE), one(End.HONEST), one(End.CUT), one(End.HUNG)])
+    found = Killed(victim=victim, outcome=outcome, jobs=1, submitted=1, recovered_s=1.0)
+
+    assert (found.wronged, found.needless, found.hung) == (wronged, needless, 1)
 
 
 def test_long_streams_begin_apart() -> None:

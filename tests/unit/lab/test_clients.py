@@ -13,7 +13,7 @@ from lab.installing import installation
 from lab.installing.recipe import REQUIREMENTS
 
 
-@pytest.mark.parametrize("name", ["clients", "clients-openai-1"])
+@pytest.mark.parametrize("name", ["clients", "clients-openai-1", "clients-openai-batch"])
 def test_every_package_is_pinned_with_hashes_and_no_address(name: str) -> None:
     lock = (REQUIREMENTS / f"{name}.txt").read_text()
     packages = [line for line in lock.splitlines() if line[:1].isalnum()]

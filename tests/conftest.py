@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ from pytest_django import DjangoDbBlocker
 from compute_functions.site import VARIABLE, SiteDirectory
 from resource_server.config import Settings
 from resource_server.startup import configure_django
-from tests.support import databases, shared_engines, sharing_out, system
+from tests.support import databases, loops, shared_engines, sharing_out, system
 from tests.support.rows import RowRecorder
 
 
@@ -33,6 +36,11 @@ def gateway_settings(state: Path, **values: object) -> Settings:
     return Settings(**(defaults | values))
 
 
+# Programs of tests start some hundred times. An environment in which Python keeps nothing that it
+# has compiled, as images of containers set it, would have each compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 # The conftests of folders named on the command line are imported before any hook runs, and they
 # import modules that need a configured Django.
 STATE = tempfile.TemporaryDirectory(prefix="hotnode-test-")
@@ -45,11 +53,22 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("hotnode")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs like this, and every program that a test starts would inherit
+    # it: none of them could be interrupted as from a terminal.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Record which requirement rows pass, lend servers, and remove the database in the end."""
     config.add_cleanup(STATE.cleanup)
+    if config.option.basetemp is None:
+        # Pytest's own folders have names that grow with each run, and the paths of sockets below
+        # them must fit into 107 bytes.
+        config.option.basetemp = Path(STATE.name) / "t"
     config.pluginmanager.register(RowRecorder())
+    config.pluginmanager.register(loops)
     config.pluginmanager.register(system)
     config.pluginmanager.register(databases)
     config.pluginmanager.register(shared_engines)
@@ -68,6 +87,7 @@ def database(_migrated: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
     with django_db_blocker.unblock():
         databases.empty_tables()
         yield
+        databases.let_go()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def about(*addresses: str, question: str = "What colour is this?") -> list[dict[
 
 
 @pytest.mark.row("A-10")
-@pytest.mark.row("C-32")
+@pytest.mark.row("C-32", "C-37")
 @pytest.mark.row("U-16")
 @pytest.mark.parametrize("colour", COLOURS)
 async def test_a_picture_is_seen(vision_engine: RunningEngine, colour: str) -> None:

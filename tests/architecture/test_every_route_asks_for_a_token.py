@@ -20,6 +20,16 @@ PUBLIC = {
     ("get", "/resource_server/status"),
 }
 
+#: What stands for the names in paths.
+NAMES = {
+    "cluster": "local",
+    "framework": "vllm",
+    "name": "m",
+    "project": "p",
+    "file_id": "f",
+    "batch_id": "b",
+}
+
 
 class ProviderThatIsAway:
     """Answers nobody."""
@@ -61,7 +71,7 @@ async def test_every_route_without_a_token_answers_401_unless_it_is_public(clien
         paths = (await response.json())["paths"]
     answers = {}
     for path, operations in paths.items():
-        concrete = path.format(cluster="local", framework="vllm", name="m", project="p")
+        concrete = path.format(**NAMES)
         assert "{" not in concrete, f"a value is missing for {path}"
         for method in operations:
             async with client.request(method, concrete, data=b'{"model": "m"}') as response:

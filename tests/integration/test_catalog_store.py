@@ -13,6 +13,7 @@ import pytest
 from resource_server.domain.catalog import Catalog
 from resource_server.domain.errors import CatalogInvalid
 from resource_server.services.catalog import LiveCatalog
+from resource_server.services.catalog_files import CatalogFiles
 from resource_server.services.controller import Controller
 from resource_server.store.catalog import CatalogTables, YamlCatalog
 from resource_server.store.database import in_database
@@ -227,10 +228,9 @@ async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def test_both_loops_outlive_a_mistake(folder, caplog):
     tables = TablesThatTell("c")
     live = LiveCatalog(tables)
-    controller = Controller(
-        LeaseTable("test", term_s=60), YamlCatalog(folder), term_s=60, every_s=0.01
-    )
-    await controller.start()
+    files = CatalogFiles(YamlCatalog(folder), every_s=0.01)
+    controller = Controller(LeaseTable("test", term_s=60), [files], term_s=60)
+    await controller.start(files.take)
     await live.start()
     (folder / "models/a.yaml").write_text("id: [\n")
     async with running(controller.run(), live.follow(every_s=0.01)):

@@ -130,6 +130,14 @@ async def test_help_of_the_gateway_s_commands_makes_no_environment(
     assert command in said.output
 
 
+async def test_help_of_batches_makes_no_environment(copy: Copy) -> None:
+    said = await copy.run("batch", "submit", "--help")
+    assert (said.status, copy.asked) == (0, [])
+    assert "batch submit" in said.output
+    await copy.run("batch", "list")
+    assert copy.asked == copy.makes_environment
+
+
 async def test_help_without_the_environment_names_every_option(
     copy: Copy, capsys: pytest.CaptureFixture[str]
 ) -> None:

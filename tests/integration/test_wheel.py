@@ -44,7 +44,14 @@ async def _wheel(folder: Path) -> Path:
     source.mkdir()
     for name in SOURCES:
         shutil.copy(ROOT / name, source / name)
-    packages = ("auth_helper", "compute_functions", "endpoint_configs", "lab", "local_globus")
+    packages = (
+        "auth_helper",
+        "batch",
+        "compute_functions",
+        "endpoint_configs",
+        "lab",
+        "local_globus",
+    )
     for name in (*packages, "resource_server"):
         shutil.copytree(ROOT / name, source / name, ignore=NOISE)
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check")
@@ -88,7 +95,7 @@ async def test_a_cluster_is_configured_from_the_installed_wheel(
         environ=dict(os.environ),
     )
     environ = {"PATH": os.environ["PATH"], "HOME": str(site), "PYTHONPATH": str(installed)}
-    where = "import compute_functions, resource_server; print(compute_functions.__file__)"
+    where = "import batch, compute_functions, resource_server; print(batch.__file__)"
     assert str(installed) in await _run(sys.executable, "-c", where, cwd=site, environ=environ)
 
     lock = FunctionLock()

@@ -57,8 +57,9 @@ def desired(**changes: Any) -> DesiredModel:
 class AgentPlant:
     """One site. Instances register when their jobs run, and beat while they are not `silent`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.site: SiteDirectory = slurm_site.write_site(folder, slurm_site.site_yaml(folder))
+    def __init__(self, folder: Path, **sections: Any) -> None:
+        values = slurm_site.site_yaml(folder) | sections
+        self.site: SiteDirectory = slurm_site.write_site(folder, values)
         self.config = site_config.load(self.site)
         self.wall, self.steady = time.time(), 100.0
         # The scheduler's clock is another host's: tests set the agent's alone.
@@ -110,6 +111,7 @@ class AgentPlant:
             pid=1,
             poll_s=poll_s,
             vouching=Vouching(self.site, self.enrolment) if self.enrolment else None,
+            batches=self.config.batches,
             now=lambda: self.wall,
             clock=lambda: self.steady,
         )

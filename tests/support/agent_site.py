@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compute_functions.contract import (
+    FOR_BATCHES,
     Demand,
     DesiredModel,
     DesiredState,
@@ -51,6 +52,12 @@ def desired(**changes: Any) -> DesiredModel:
         "idle_timeout_s": 600.0,
     }
     return DesiredModel(**(values | changes))
+
+
+def for_batches(**changes: Any) -> DesiredModel:
+    """Return what a gateway desires of it with `batch: {placement: own}`."""
+    alone = {"purpose": FOR_BATCHES, "refresh": False, "priority": -10_000_000}
+    return desired(**(alone | changes))
 
 
 @dataclass(slots=True)

@@ -23,7 +23,6 @@ TIMEOUT_S = 400.0
 #: Streams do not differ by base URL: one of each kind, by relay and by task, will do for three
 #: versions of a client that asks for many.
 STREAMED_AT = ("cluster", "v1", "tasks")
-
 #: What a script printed: by base URL and feature, `said` or `error`.
 Report: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 
@@ -86,6 +85,17 @@ def known_clients() -> dict[str, Client]:
             script="clients/openai_streams.py", clients=current, bases=STREAMED_AT
         ),
         "openai-3-streams": Client(script="clients/openai_streams.py", bases=STREAMED_AT),
+        # Files and batches are the same at every base URL; each version asks at one of them.
+        "openai-1-batches": Client(
+            script="clients/openai_batches.py", clients=first, bases=("v1",)
+        ),
+        "openai-2-batches": Client(
+            script="clients/openai_batches.py", clients=current, bases=("cluster",)
+        ),
+        "openai-3-batches": Client(script="clients/openai_batches.py", bases=("resource_server",)),
+        "openai-batch": Client(
+            script="clients/openai_batch_package.py", clients=python["clients-openai-batch"]
+        ),
         "openai-node": Client(
             script="node/openai.mjs", clients=environment.node_clients(clients_dir())
         ),

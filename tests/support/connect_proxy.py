@@ -7,6 +7,8 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.stream_server import stream_server
+
 
 class ConnectProxy:
     """Joins callers with whom they name, if they give the password; notes whom they asked for."""
@@ -68,10 +70,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def connect_proxy(password: str = "") -> AsyncIterator[tuple[ConnectProxy, int]]:
     """Run such a proxy on the loopback; yields it and its port."""
     proxy = ConnectProxy(password)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    try:
-        yield proxy, server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        proxy.cut()
-        await server.wait_closed()
+    async with stream_server(proxy.serve) as port:
+        try:
+            yield proxy, port
+        finally:
+            proxy.cut()

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.stream_server import stream_server
+
 #: Small, so that a cut falls between two parts of a message, too (bytes).
 _PIECE = 4096
 
@@ -16,7 +18,6 @@ class CutWire:
     def __init__(self, target: int) -> None:
         self._target = target
         self._open: set[asyncio.Transport] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.down = False
         self.cuts = 0
 
@@ -28,10 +29,6 @@ class CutWire:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward one connection, both ways, until either side ends or it is cut."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         if self.down:
             writer.transport.abort()
             return
@@ -48,14 +45,6 @@ class CutWire:
 
     async def _begin(self, reader: asyncio.StreamReader, forth: asyncio.StreamWriter) -> None:
         """Do what must be done before a connection's first bytes pass: here, nothing."""
-
-    async def close(self) -> None:
-        """End everything."""
-        self.cut()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,10 +69,5 @@ async def cut_wire(target: int) -> AsyncIterator[tuple[CutWire, int]]:
 @asynccontextmanager
 async def listening(wire: CutWire) -> AsyncIterator[int]:
     """Have a wire forward; yields its own port."""
-    server = await asyncio.start_server(wire.serve, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await wire.close()
-        await server.wait_closed()
+    async with stream_server(wire.serve) as port:
+        yield port

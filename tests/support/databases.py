@@ -38,6 +38,16 @@ def using(database: Mapping[str, Any]) -> Iterator[None]:
         del connections["default"]
 
 
+def let_go() -> None:
+    """Wait for what still runs in the database's threads, and close them; no event loop may run.
+
+    A call whose caller was cancelled would otherwise find itself in the next test.
+    """
+    from resource_server.store.database import close_database
+
+    asyncio.run(close_database())
+
+
 def postgresql_settings(url: str, state: Path, role: Role = Role.ALL) -> dict[str, Any]:
     """Return what Django is told of a PostgreSQL database."""
     settings = Settings(

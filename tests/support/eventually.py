@@ -1,4 +1,4 @@
-"""Waits for something that gives no sign when it happens."""
+"""Waits, but not for ever: for a sign, or for something that gives none when it happens."""
 
 from __future__ import annotations
 
@@ -20,3 +20,9 @@ async def eventually_so(
     async with asyncio.timeout(seconds):
         while not await happened():  # noqa: ASYNC110 # likewise
             await asyncio.sleep(every_s)
+
+
+async def soon(event: asyncio.Event, *, seconds: float = 20.0) -> None:
+    """Wait for an event; `TimeoutError` if it does not come."""
+    async with asyncio.timeout(seconds):
+        await event.wait()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from compute_functions.contract import Instance
 from resource_server.adapters.globus_auth import GlobusAuth
 from resource_server.adapters.memory.grants import MemoryGrants
 from resource_server.adapters.memory.limits import MemoryLimitStore
 from resource_server.adapters.remote_images import RemoteImages
+from resource_server.adapters.stored_files import StoredFiles
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.adapters.whole_streams import WholeStreamMaker
+from resource_server.api.handler import STALL_TIMEOUT_S
+from resource_server.api.streamed_body import STREAM_TIMEOUT_S
 from resource_server.asgi import FrontDoor
 from resource_server.domain.catalog import AccessRule, Catalog, Cluster
+from resource_server.domain.files import FileRules
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
 from resource_server.ports import (
@@ -23,10 +28,13 @@ from resource_server.ports import (
     SiteObserver,
     SiteViews,
 )
+from resource_server.services.batches import Batches, BatchRules
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import FIRST_EVENT_S, Completions, UsageReaders
 from resource_server.services.entrance import Entrance
+from resource_server.services.files import Files
 from resource_server.services.gateway import Gateway
+from resource_server.services.impasses import Impasses
 from resource_server.services.jobs import Jobs
 from resource_server.services.limits import Limits
 from resource_server.services.models import Models
@@ -40,6 +48,9 @@ from tests.support.local_globus import GATEWAY_SCOPE, LocalGlobus
 from tests.support.served import served
 from tests.support.watch import Watch
 
+#: Where no test stores a file.
+NOWHERE = Path("/nonexistent")
+
 
 class SiteThatReports:
     """Reports the same instances whenever it is asked."""
@@ -48,7 +59,11 @@ class SiteThatReports:
         self.instances = tuple(instances)
 
     async def observe(self, cluster: Cluster) -> Observation:
-        return Observation(observed_at=1_800_000_000.0, instances=self.instances)
+        return Observation(
+            observed_at=1_800_000_000.0,
+            instances=tuple(one for one in self.instances if not one.purpose),
+            for_batches=tuple(one for one in self.instances if one.purpose),
+        )
 
 
 class StoreThatHolds:
@@ -83,16 +98,36 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
     views: SiteViews | None = None,
     wait_rules: WaitRules | None = None,
     wait_times: WaitTimes | None = None,
+    unreached_s: float = 60.0,
+    disk: StoredFiles | None = None,
+    file_rules: FileRules | None = None,
 ) -> Gateway:
-    """Return the services around the parts given; the catalog still has to be started."""
+    """Return the services around the parts given; the catalog still has to be started.
+
+    Files and batches have their real tables, and need a database only when they are asked.
+    """
+    from resource_server.store.batches import BatchRows
+    from resource_server.store.files import FileRows
+
     store = StoreThatHolds(catalog)
     limits = limits or Limits(MemoryLimitStore(), LimitRules)
     live = LiveCatalog(store)
     views = views or SiteBoard("alone")
+    impasses = Impasses(longest_s=unreached_s)
     watch = watch or Watch()
     observer = watch.instrumentation.observer(watch.tracer)
     watch.instrumentation.watch_catalog(live)
+    disk = disk or StoredFiles(NOWHERE)
     return Gateway(
+        batches=Batches(
+            live.current,
+            BatchRows(),
+            FileRows(),
+            disk,
+            views=views,
+            salts=CacheSalts(b"k" * 32),
+            rules=BatchRules(),
+        ),
         catalog=live,
         completions=Completions(
             live.current,
@@ -103,12 +138,20 @@ def compose(  # noqa: PLR0913 - the parts that tests choose
             salts=CacheSalts(b"k" * 32),
             streams=WholeStreamMaker(),
             first_event_s=first_event_s,
-            waiting=Waiting(views, live.current, rules=wait_rules, times=wait_times),
+            waiting=Waiting(
+                views, live.current, rules=wait_rules, times=wait_times, impasses=impasses
+            ),
             observe_late=observer.late,
         ),
-        jobs=Jobs(live.current, watch.instrumentation.sites(sites, live.current), views),
+        files=Files(FileRows(), disk, rules=file_rules or FileRules()),
+        jobs=Jobs(
+            live.current,
+            watch.instrumentation.sites(sites, live.current),
+            views,
+            impasses=impasses,
+        ),
         limits=limits,
-        models=Models(live.current, views),
+        models=Models(live.current, views, impasses),
         readiness=Readiness(shared={"database": store, "globus_auth": identity}),
         metrics=watch.instrumentation.metrics(watch.token),
         observer=observer,
@@ -136,6 +179,10 @@ async def served_gateway(  # noqa: PLR0913 - the parts that tests choose
     images: ImageSource | None = None,
     limits: Limits | None = None,
     watch: Watch | None = None,
+    disk: StoredFiles | None = None,
+    file_rules: FileRules | None = None,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+    streamed_timeout_s: float = STREAM_TIMEOUT_S,
 ) -> AsyncIterator[str]:
     """Serve a gateway whose people are those of a local Globus; yields its URL."""
     client_id, client_secret = globus.client_credentials("gateway")
@@ -159,10 +206,18 @@ async def served_gateway(  # noqa: PLR0913 - the parts that tests choose
                 rule=rule,
                 ttl_s=ttl_s,
                 watch=watch,
+                disk=disk,
+                file_rules=file_rules,
             )
             await gateway.catalog.start()
             yield gateway
 
-    door = FrontDoor(opened, max_body_bytes=max_body_bytes, max_upload_bytes=max_upload_bytes)
+    door = FrontDoor(
+        opened,
+        max_body_bytes=max_body_bytes,
+        max_upload_bytes=max_upload_bytes,
+        stall_timeout_s=stall_timeout_s,
+        streamed_timeout_s=streamed_timeout_s,
+    )
     async with served(door, lifespan="on") as port:
         yield f"http://127.0.0.1:{port}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Self, TypeAlias
 
 from tests.support.certificates import Authority
+from tests.support.stream_server import stream_server
 
 #: The smallest files that are what they say.
 PNG = b"\x89PNG\r\n\x1a\n" + b"the rest of a picture"
@@ -43,19 +45,16 @@ class ImageHost:
     asked: list[str] = field(default_factory=list)
     names: list[str | None] = field(default_factory=list)
     port: int = 0
-    _server: asyncio.Server | None = None
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def __aenter__(self) -> Self:
         context = self.authority.server_context()
         context.sni_callback = self._note_name
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._stack.enter_async_context(stream_server(self._serve, tls=context))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
+        await self._stack.aclose()
 
     def url(self, path: str, host: str = "images.test") -> str:
         """Return the address of a path."""

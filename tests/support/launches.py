@@ -29,6 +29,7 @@ ENGINE: dict[str, Any] = {
     "paths": {"/v1/completions": "/complete", "/v1/chat/completions": "/chat"},
     "health_path": "/health",
     "load": {"path": "/metrics", "running": "running", "waiting": "waiting"},
+    "batch_priority": 100,
     "probes": {"completions": {"body": {"prompt": "Hello", "max_tokens": 1}}},
     "watch_every_s": 0.05,
     "start_deadline_s": 30,

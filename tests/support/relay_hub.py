@@ -9,6 +9,7 @@ from pathlib import Path
 
 from resource_server.adapters.redeemed_files import RedeemedFiles
 from resource_server.adapters.relay import Gatekeeper, Links, RelayBackend, RelayListener
+from resource_server.adapters.relay.doubts import Patience
 from resource_server.adapters.relay.listener import ListenerTimes
 from resource_server.adapters.relay.sessions import Sessions
 from resource_server.adapters.relay.shares import HubLimits
@@ -38,6 +39,7 @@ async def relay_hub(  # noqa: PLR0913 - each test sets one of them
     port: int = 0,
     secret: bytes = SECRET,
     resume_within_s: float = 30.0,
+    doubted_s: float = 30.0,
     session_s: float = 3600.0,
     times: ListenerTimes | None = None,
     most_answer: int = 64 * 1024 * 1024,
@@ -45,7 +47,8 @@ async def relay_hub(  # noqa: PLR0913 - each test sets one of them
     limits: HubLimits | None = None,
 ) -> AsyncIterator[RelayHub]:
     """Listen for relays of the catalog's clusters; used credentials are kept in a folder."""
-    links = Links(resume_within_s=resume_within_s, limits=limits or HubLimits())
+    patience = Patience(resume_s=resume_within_s, doubted_s=doubted_s)
+    links = Links(patience=patience, limits=limits or HubLimits())
     current = catalog if callable(catalog) else lambda: catalog
     gatekeeper = Gatekeeper(
         current, RedeemedFiles(folder / "redeemed"), Sessions(secret, life_s=session_s)

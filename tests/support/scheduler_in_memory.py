@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from compute_functions.drivers import Capacity, Job, JobState
-from compute_functions.errors import DriverFailed
+from compute_functions.errors import DriverFailed, SubmissionRefused
 from compute_functions.orders import Order
 
 
@@ -35,6 +35,8 @@ class Faults:
     #: Commands are taken, and their answers lost.
     loses_answers: bool = False
     refuses_jobs: bool = False
+    #: Jobs do not arrive, and nobody knows.
+    loses_jobs: bool = False
     refuses_cancels: bool = False
     knows_no_sizes: bool = False
     #: Instances that no list has.
@@ -82,7 +84,9 @@ class SchedulerInMemory:
     def take(self, order: Order, exclude: frozenset[str]) -> str:
         """Take a job, or raise `DriverFailed`."""
         if self.faults.refuses_jobs or order.gpus > max(self._gpus.values()):
-            raise DriverFailed("sbatch: no such node")
+            raise SubmissionRefused("sbatch: no such node")
+        if self.faults.loses_jobs:
+            raise DriverFailed("sbatch: no answer in time")
         self.submissions.append(order)
         self.excluded.append(exclude)
         job_id = str(next(self._ids))
@@ -93,6 +97,7 @@ class SchedulerInMemory:
             generation=order.generation,
             fence=order.fence,
             model=order.model,
+            purpose=order.purpose,
             limit_s=order.walltime_s,
             submitted_at=self._now(),
         )

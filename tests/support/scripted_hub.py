@@ -11,7 +11,8 @@ from aiohttp import WSMsgType, web
 from yarl import URL
 
 from compute_functions.contract import SiteStatus, site_link
-from compute_functions.contract.site_link import Accepted, MessageKind
+from compute_functions.contract.site_calls import Offer
+from compute_functions.contract.site_link import Accepted, MessageKind, Said
 
 #: What becomes of one opening: a status, or a conversation.
 Act: TypeAlias = int | Callable[["Opening"], Awaitable[None]]
@@ -30,12 +31,19 @@ class Opening:
         await self.socket.send_str(site_link.message(MessageKind.ACCEPT, said))
 
     async def hear(self) -> SiteStatus:
-        """Return the next observation."""
+        """Return the next observation; what the agent offers comes before the first."""
+        while True:
+            said = await self.hear_any()
+            if not isinstance(said, Offer):
+                assert isinstance(said, SiteStatus)
+                return said
+
+    async def hear_any(self) -> Said:
+        """Return the next message."""
         message = await self.socket.receive(timeout=20)
         assert message.type is WSMsgType.TEXT, message
         found = site_link.read(message.data)
         assert found is not None
-        assert isinstance(found[1], SiteStatus)
         return found[1]
 
     async def hear_to_the_end(self) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+
+#: For what was cancelled when the grace was over.
+_LAST_S = 10.0
 
 
 @asynccontextmanager
@@ -31,4 +35,18 @@ async def served(
     try:
         yield listener.getsockname()[1]
     finally:
-        await server.shutdown(sockets=[listener])
+        try:
+            await server.shutdown(sockets=[listener])
+        finally:
+            await _end(server.server_state)
+
+
+async def _end(state: Any) -> None:
+    """End what uvicorn leaves open when its grace is over: its own process would end then."""
+    for connection in list(state.connections):
+        connection.transport.abort()
+    if state.tasks:
+        await asyncio.wait(set(state.tasks), timeout=_LAST_S)
+    async with asyncio.timeout(_LAST_S):
+        while state.connections:  # noqa: ASYNC110 # uvicorn does not tell when they are lost
+            await asyncio.sleep(0)

@@ -263,6 +263,7 @@ class SimulatedSite:
             instance=job.instance,
             model=job.key.model,
             framework="" if job.order_lost else job.key.framework,
+            purpose=job.key.purpose,
             job_id=job.job_id,
             state=job.state,
             fence=job.fence,

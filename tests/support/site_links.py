@@ -18,11 +18,13 @@ from compute_functions.contract import (
     DesiredState,
     Instance,
     InstanceState,
+    JsonObject,
     ModelOutlook,
     SiteStatus,
     Stage,
     site_link,
 )
+from compute_functions.contract.site_calls import CallAnswer, Offer, SiteCall
 from compute_functions.contract.site_link import Accepted, MessageKind, Said
 from resource_server.adapters.redeemed_files import RedeemedFiles
 from resource_server.adapters.relay import Gatekeeper, Links, RelayListener
@@ -101,6 +103,7 @@ class ScriptedAgent:
         self.accepted: list[Accepted] = []
         self.desired: list[DesiredState] = []
         self.demands: list[Demand] = []
+        self.calls: list[SiteCall] = []
         self.close_code: int | None = None
         self._news = asyncio.Event()
         self._hearing = asyncio.create_task(self._hear())
@@ -130,6 +133,19 @@ class ScriptedAgent:
         """Report that there is this, and nothing else."""
         version = self.desired[-1].version if self.desired else (0, 0)
         await self.says(status(*instances, outlooks=outlooks, version=version))
+
+    async def offers(self, *functions: str) -> None:
+        """Say which functions may be called."""
+        await self.says(Offer(functions=functions), MessageKind.OFFER)
+
+    async def called(self, count: int = 1) -> list[SiteCall]:
+        """Wait for so many calls, and return all that have come."""
+        await self.until(lambda: len(self.calls) >= count)
+        return self.calls
+
+    async def answers(self, call: SiteCall, wire: JsonObject) -> None:
+        """Answer a call."""
+        await self.says(CallAnswer(id=call.id, wire=wire), MessageKind.ANSWER)
 
     async def says(self, said: Said, kind: MessageKind = MessageKind.OBSERVED) -> None:
         """Send any message."""
@@ -171,6 +187,8 @@ class ScriptedAgent:
                     self.desired.append(desired)
                 case Demand() as demand:
                     self.demands.append(demand)
+                case SiteCall() as call:
+                    self.calls.append(call)
             self._news.set()
 
 
@@ -180,6 +198,7 @@ class SiteHub:
 
     board: SiteBoard
     relays: Links
+    agents: SiteLinks
     port: int
 
     @asynccontextmanager
@@ -228,7 +247,7 @@ async def site_hub(
         ) as listener,
         agents,
     ):
-        yield SiteHub(board=board, relays=relays, port=listener.port)
+        yield SiteHub(board=board, relays=relays, agents=agents, port=listener.port)
 
 
 def kept_catalog(site: RelaySite, *, version: int = 1, **upkeep: int) -> Catalog:

@@ -150,12 +150,13 @@ class Waited:
 
 
 @asynccontextmanager
-async def waiting_gateway(
+async def waiting_gateway(  # noqa: PLR0913 - what tests choose
     folder: Path,
     *,
     behind_hub: bool = False,
     rules: WaitRules | None = None,
     times: WaitTimes | None = None,
+    unreached_s: float = 60.0,
     keep_alive_s: float = 10.0,
     change: Callable[[Catalog], Catalog] = lambda catalog: catalog,
 ) -> AsyncIterator[Waited]:
@@ -187,6 +188,7 @@ async def waiting_gateway(
                 views=views,
                 wait_rules=rules,
                 wait_times=times or WaitTimes(again_s=0.05),
+                unreached_s=unreached_s,
             )
             await gateway.catalog.start()
             yield gateway

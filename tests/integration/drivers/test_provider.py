@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from compute_functions.drivers import Job, JobState
 from compute_functions.drivers.provider import ProviderDriver
-from compute_functions.errors import DriverFailed
+from compute_functions.errors import DriverFailed, SubmissionRefused
+from compute_functions.orders import Order
+from compute_functions.site_config import scheduler_check
 from tests.support.eventually import eventually, eventually_so
 from tests.support.slurm_driver import DriverSite
 from tests.support.slurm_site import MODEL, order
@@ -28,6 +31,12 @@ async def running(driver: ProviderDriver, instance: str) -> Job:
 
     await eventually_so(runs, every_s=0.1)
     return found[0]
+
+
+async def running_once(driver: ProviderDriver, asked: Order) -> Job:
+    """Submit a job, and return it when it runs."""
+    await driver.submit(asked)
+    return await running(driver, asked.instance)
 
 
 @pytest.mark.row("L-20", "L-22")
@@ -169,11 +178,41 @@ async def test_what_slurm_refuses_is_said_in_its_words(site: DriverSite) -> None
     driver = site.driver()
     impossible = order("org-tiny-000000f1", gpus=9)
 
-    with pytest.raises(DriverFailed, match=r"sbatch: .*Requested node configuration"):
+    with pytest.raises(SubmissionRefused, match=r"^sbatch: error: .*Requested node configuration"):
         await driver.submit(impossible)
-    with pytest.raises(DriverFailed, match="Requested node configuration"):
+    with pytest.raises(DriverFailed, match=r"^sbatch --test-only: .*Requested node") as caught:
         await driver.starts_in(impossible)
+    assert str(caught.value).count("sbatch: ") == 0
     assert await driver.jobs() == ()
+
+
+async def test_a_job_without_gpus_asks_for_none_and_waits_for_none(site: DriverSite) -> None:
+    driver = site.driver()
+    for number in range(2):
+        await running_once(driver, order(f"org-tiny-00000c0{number}", gpus=4))
+
+    job = await running_once(driver, order("org-tiny-00000c09", gpus=0))
+
+    shown = await site.cluster.run("scontrol", "--oneliner", "show", "job", job.job_id)
+    assert "gres" not in shown.casefold()
+    await eventually(lambda: "begun" in site.printed(job.instance))
+    assert "SLURM_GPUS_ON_NODE=" not in site.printed(job.instance)
+
+
+async def test_the_check_of_a_site_file_asks_the_scheduler_itself(
+    tmp_path: Path, site: DriverSite
+) -> None:
+    ours = dict(os.environ) | site.cluster.environment()
+    assert await scheduler_check.problems(site.config, ours) == []
+    (tmp_path / "other").mkdir()
+    changes = {"partition": "none", "constraint": "h100"}
+    other = DriverSite(tmp_path / "other", site.cluster, provider=changes)
+    (said,) = await scheduler_check.problems(other.config, ours)
+    assert said.startswith("partition 'none': the scheduler has none of that name; it has ")
+    (tmp_path / "third").mkdir()
+    third = DriverSite(tmp_path / "third", site.cluster, provider={"constraint": "h100"})
+    (said,) = await scheduler_check.problems(third.config, ours)
+    assert said == "constraint 'h100': no node of gpu has the feature h100"
 
 
 async def test_foreign_jobs_are_not_ours(site: DriverSite) -> None:

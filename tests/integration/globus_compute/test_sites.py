@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from compute_functions.contract import (
     AgentReport,
+    DesiredState,
     EngineAnswer,
     FailureCode,
     Instance,
@@ -180,6 +181,22 @@ class TestSitesThatKeepModels:
         assert view.observation is seen
         assert view.reach is Reach.BY_TASK
         assert board.serves(("polaris", "vllm", "m")) is True
+
+    async def test_one_that_keeps_nothing_any_more_is_told_until_it_says_so(
+        self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard
+    ) -> None:
+        sites = GlobusComputeSites(backend, board=board)
+        board.take_catalog(Catalog([self.cluster(service)], [], version=9))
+        for count, revision in ((1, 8), (2, 9), (3, 9)):
+            asking = asyncio.create_task(sites.exchange(self.cluster(service)))
+            task_id, argument = list((await service.accepted(count)).items())[-1]
+            agent = replace(AGENT, generation=1, revision=revision)
+            await service.finish(task_id, replace(STATUS, agent=agent).to_wire())
+            await asking
+            if count < 3:
+                assert Wishes.from_wire(argument).desired == DesiredState(generation=1, revision=9)
+        called = [list(one["tasks"]) for one in service.submissions]
+        assert called == [[ENSURE_FUNCTION], [ENSURE_FUNCTION], [STATUS_FUNCTION]]
 
     async def test_one_without_the_function_is_only_looked_at_and_starts_nothing(
         self, service: ComputeDouble, backend: GlobusComputeBackend, board: SiteBoard

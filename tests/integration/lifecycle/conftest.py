@@ -12,5 +12,7 @@ from lifecycle_parts.stand import stand as running_stand
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
-    async with running_stand(tmp_path_factory.mktemp("sites")) as running:
+    # Whoever kills a controller need not wait for long.
+    folder = tmp_path_factory.mktemp("sites")
+    async with running_stand(folder, controller_lease_s="2") as running:
         yield running

@@ -30,6 +30,7 @@ from tests.support.connect_proxy import connect_proxy
 from tests.support.eventually import eventually
 from tests.support.paced_engine import Served
 from tests.support.push_hub import push_hub
+from tests.support.stream_server import stream_server
 
 
 async def whole(stream: Any) -> bytes:
@@ -380,9 +381,8 @@ async def test_a_hub_that_takes_nothing_more_is_given_up():
 
     engine = Engine(endpoint="/nowhere", api_key="k")
     ask = Call(path="/", timeout_s=1.0, max_bytes=1)
-    call = CallThatNeverEnds(engine, ask, silence_s=1.0, started=0.0)
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, asyncio.timeout(20):
-        port = server.sockets[0].getsockname()[1]
+    call = CallThatNeverEnds([(engine, ask)], silence_s=1.0, started=0.0)
+    async with stream_server(serve) as port, asyncio.timeout(20):
         url = f"http://127.0.0.1:{port}/relay/v1/streams/x"
         push = Push(url=url, secret="s", silence_s=1.0)
         with pytest.raises(CallerLeft, match="in time"):
@@ -413,7 +413,7 @@ async def test_a_silent_engine_s_site_says_that_it_is_there(site):
     )
     (registered,) = observed(site.directory, time.time())
     engine = Engine(endpoint=registered.endpoint, api_key="key")
-    pushed = PushedCall(engine, call, silence_s=20.0, started=0.0, alive_every_s=0.05)
+    pushed = PushedCall([(engine, call)], silence_s=20.0, started=0.0, alive_every_s=0.05)
     reader, frames, alive = FrameReader(), [], 0
     async for sent in pushed.frames():
         frames += reader.feed(sent)

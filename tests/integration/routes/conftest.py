@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from compute_functions.contract import Instance, InstanceState
+from compute_functions.contract import FOR_BATCHES, Instance, InstanceState
 from resource_server.domain.catalog import AccessRule, Catalog
 from tests.support.catalogs import cluster, members, model
 from tests.support.doubles import BackendThatEchoes
@@ -34,7 +34,7 @@ CATALOG = Catalog(
 )
 
 
-def instance(name: str, state: InstanceState = InstanceState.READY) -> Instance:
+def instance(name: str, state: InstanceState = InstanceState.READY, purpose: str = "") -> Instance:
     """Return one instance of a model."""
     return Instance(
         model=name,
@@ -43,6 +43,7 @@ def instance(name: str, state: InstanceState = InstanceState.READY) -> Instance:
         job_id=f"job-{name}",
         host="node1",
         started_at=1_800_000_000.0,
+        purpose=purpose,
     )
 
 
@@ -97,6 +98,8 @@ async def service(
             instance("open/chat", InstanceState.QUEUED),
             instance("open/chat", InstanceState.FAILED),
             instance("private/chat", InstanceState.STARTING),
+            *(instance("open/chat", state, FOR_BATCHES) for state in InstanceState),
+            instance("private/chat", purpose=FOR_BATCHES),
         ]
     )
     async with (

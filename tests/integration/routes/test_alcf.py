@@ -61,7 +61,20 @@ async def test_jobs_have_alcf_s_lists_and_keys(service):
     assert job["Model Status"] == "ready"
     assert job["Model State"] == "Live"
     assert job["Host Name"] == "node1"
-    assert [len(found[name]) for name in ("queued", "stopped", "others")] == [1, 1, 0]
+    # The stopped ones of batches stand there, too: these have no list of their own.
+    assert [len(found[name]) for name in ("queued", "stopped", "others")] == [1, 3, 0]
+
+
+@pytest.mark.row("C-27", "C-45")
+async def test_instances_for_batches_alone_stand_in_lists_of_their_own(service):
+    _, found = await get(service, "/resource_server/local/jobs")
+    states = [job["Model Status"] for job in found["private_batch_running"]]
+    assert sorted(states) == ["draining", "ready", "starting"]
+    assert [job["Model Status"] for job in found["private_batch_queued"]] == ["queued"]
+    assert {job["Models"] for job in found["private_batch_running"]} == {"open/chat"}
+    _, members = await get(service, "/resource_server/local/jobs", "bob")
+    private = [job for job in members["private_batch_running"] if job["Models"] == "private/chat"]
+    assert len(private) == 1
 
 
 @pytest.mark.row("C-27")

@@ -17,10 +17,9 @@ import pytest_asyncio
 from tests.support.direct_plant import DirectPlant, direct_plant
 from tests.support.engine_process import engine_on_port
 from tests.support.eventually import eventually, eventually_so
-from tests.support.faults import COMMENT, DONE, Reading
+from tests.support.faults import DONE, Reading
 from tests.support.local_globus import LocalGlobus
 from tests.support.process_table import open_files
-from tests.support.slow_reader import SlowReader
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
 
@@ -129,21 +128,6 @@ async def test_an_engine_that_is_killed_ends_its_streams_honestly(
         await late.end()
         assert (late.status, late.error["code"]) == (503, "backend_unavailable")
         assert not (tmp_path / late.tag).exists()
-
-
-@pytest.mark.row("U-14")
-async def test_an_engine_that_pauses_is_waited_for(direct: DirectPlant) -> None:
-    """Longer than the keep-alive; a client that reads a byte a second is no matter meanwhile."""
-    async with SlowReader("slow") as slow:
-        reading = direct.begin(tokens=6, pause_at=4)
-        await reading.until(b'"n":3,')
-        await slow.ask(direct, tokens=300, pad=2000)
-        await slow.read_slowly(25)
-        direct.engine.go.set()
-        assert await direct.ended(reading) == "whole"
-        assert bytes(reading.body).count(COMMENT) >= 2
-        slowest = await slow.read_rest()
-        assert slowest.judged(direct.said(slowest)) == "whole"
 
 
 async def test_events_of_two_megabytes_pass_whole(direct: DirectPlant) -> None:

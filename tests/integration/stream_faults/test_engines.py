@@ -19,10 +19,9 @@ from lab.processes import Child, Command, running
 from lab.stand_in import clean_environment
 from tests.support import paced_engine
 from tests.support.engine_process import engine_on_socket
-from tests.support.faults import COMMENT, MODEL, ROUTE, Plant
+from tests.support.faults import MODEL, ROUTE, Plant
 from tests.support.launches import write_engine, write_model
 from tests.support.relay_site import FRAMEWORK, PATH
-from tests.support.slow_reader import SlowReader
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(200)]
 
@@ -73,21 +72,6 @@ async def test_the_openai_sdk_raises_what_the_engine_broke_off(whole: Plant) -> 
             await anext(stream)
     assert broken.value.code == "backend_interrupted"
     assert [chunk.model_extra["n"] for chunk in came] == [1, 2, 3, 4]
-
-
-@pytest.mark.row("U-14")
-async def test_an_engine_that_pauses_for_ninety_seconds_is_waited_for(whole: Plant) -> None:
-    """A client that reads a byte a second all the time gets everything as well, or is cut."""
-    async with SlowReader("slow") as slow:
-        reading = whole.begin(tokens=6, pause_at=4)
-        await reading.until(b'"n":3,')
-        await slow.ask(whole, tokens=3000, pad=2000)
-        await slow.read_slowly(90)
-        whole.engine.go.set()
-        assert await whole.ended(reading) == "whole"
-        assert bytes(reading.body).count(COMMENT) >= 5
-        slowest = await slow.read_rest()
-        assert slowest.judged(whole.said(slowest)) in {"whole", "cut"}
 
 
 async def test_events_of_two_megabytes_pass_whole(whole: Plant) -> None:

@@ -20,8 +20,9 @@ from compute_functions.contract.pushes import STREAM
 from compute_functions.contract.relay import AnswerEnd, AnswerHead
 from tests.support.engine_process import engine_on_socket
 from tests.support.eventually import eventually, eventually_so
-from tests.support.faults import COMMENT, DONE, Reading
+from tests.support.faults import DONE, Reading
 from tests.support.local_globus import LocalGlobus
+from tests.support.paced_engine import Served
 from tests.support.process_table import peer
 from tests.support.push_plant import MORTAL, PushPlant, PushSite, push_plant, push_site
 from tests.support.push_wire import Opening
@@ -138,17 +139,6 @@ async def test_an_engine_that_is_killed_ends_its_streams_honestly(
         assert (late.status, late.error["code"]) == (503, "backend_unavailable")
 
 
-@pytest.mark.row("U-14")
-async def test_an_engine_that_pauses_is_waited_for(pushed: PushPlant) -> None:
-    """Longer than the hub takes for the end of a connection on which nothing comes."""
-    reading = pushed.begin(tokens=6, pause_at=4)
-    await reading.until(b'"n":3,')
-    await asyncio.sleep(70)
-    pushed.engine.go.set()
-    assert await pushed.ended(reading) == "whole"
-    assert bytes(reading.body).count(COMMENT) >= 5
-
-
 async def test_events_of_two_megabytes_pass_whole(pushed: PushPlant) -> None:
     readings = [pushed.begin(tokens=5, pad=2_000_000) for _ in range(4)]
     small = pushed.begin(tokens=50, every_s=0.01)
@@ -159,7 +149,7 @@ async def test_events_of_two_megabytes_pass_whole(pushed: PushPlant) -> None:
 async def test_clients_who_leave_stop_the_engine_and_leave_nothing(pushed: PushPlant) -> None:
     """More than the site has workers: some leave before their task has begun."""
     chance = random.Random(7)  # noqa: S311 - the same moments each time, as far as that goes
-    tags = [f"leaver-{n}" for n in range(50)]
+    served: list[Served] = []
 
     async def leave_at_random(tag: str) -> None:
         async with await pushed.raw(tag=tag, tokens=3000, every_s=0.02) as client:
@@ -167,8 +157,13 @@ async def test_clients_who_leave_stop_the_engine_and_leave_nothing(pushed: PushP
                 async with asyncio.timeout(chance.uniform(0.0, 4.0)):
                     await client.read_until(DONE)
 
-    await asyncio.gather(*(leave_at_random(tag) for tag in tags))
-    served = [one for tag in tags for one in pushed.served(tag)]
+    # The site's first tasks load its programs; on a busy machine all may have left by then.
+    for round_ in range(6):
+        tags = [f"leaver-{round_}-{n}" for n in range(50)]
+        await asyncio.gather(*(leave_at_random(tag) for tag in tags))
+        served += [one for tag in tags for one in pushed.served(tag)]
+        if len(served) > 10:
+            break
     assert len(served) > 10
     await eventually(lambda: all(one.hung_up.is_set() for one in served), seconds=5)
     assert max(Counter(one.asked["tag"] for one in served).values()) == 1

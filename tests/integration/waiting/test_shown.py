@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
-from compute_functions.contract import InstanceState, ModelOutlook, Stage
+from compute_functions.contract import FOR_BATCHES, InstanceState, ModelOutlook, Stage
 from tests.support.eventually import eventually_so
 from tests.support.relay_site import FRAMEWORK, MODEL
 from tests.support.site_links import instance
@@ -21,6 +22,10 @@ async def jobs(gateway: Waited) -> dict:
     async with gateway.client.get("/resource_server/local/jobs") as response:
         assert response.status == 200
         return dict(await response.json())
+
+
+def dated(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
 
 
 async def jobs_once(gateway: Waited, **lengths: int) -> dict:
@@ -88,12 +93,18 @@ async def test_when_the_link_is_gone_the_last_observation_stays(gateway: Waited)
     assert again["places"][0]["observed_at"] >= seen["places"][0]["observed_at"]
 
 
-@pytest.mark.row("C-5", "C-6", "C-7", "C-27", "C-67", "L-15", "L-16")
+@pytest.mark.row("C-5", "C-6", "C-7", "C-27", "C-67", "L-14", "L-15", "L-16")
 async def test_jobs_say_where_when_and_how_far(gateway: Waited):
     now = time.time()
     async with gateway.agent() as agent:
         await agent.observes(
-            replace(instance(waiting=1.0), running=4.0, ends_at=now + 600, ready_at=now - 60),
+            replace(
+                instance(waiting=1.0),
+                running=4.0,
+                gpu_percent=87.25,
+                ends_at=now + 600,
+                ready_at=now - 60,
+            ),
             instance(InstanceState.STARTING, job_id="8", stage=Stage.WEIGHTS, ready_at=now + 30),
             replace(
                 instance(
@@ -116,7 +127,12 @@ async def test_jobs_say_where_when_and_how_far(gateway: Waited):
         )
         assert (ready["Requests Running"], ready["Requests Waiting"]) == (4.0, 1.0)
         assert (ready["GPUs"], ready["Nodes Reserved"]) == (4, 1)
-        assert "Ends At" in ready
+        assert ready["GPU Utilization"] == 87.2
+        assert "GPU Utilization" not in starting
+        (place,) = (await gateway.model())["places"]
+        assert place["gpu_utilization"] == 87.2
+        assert dated(ready["Started At"]) == pytest.approx(now, abs=10)
+        assert dated(ready["Ends At"]) == pytest.approx(now + 600, abs=10)
         assert "Estimated Ready Time" not in ready
         assert (starting["Model State"], starting["Stage"]) == ("Starting", "weights")
         (queued,) = found["queued"]
@@ -127,6 +143,29 @@ async def test_jobs_say_where_when_and_how_far(gateway: Waited):
         assert (status["agent"], status["silent"]) == ("linked", False)
         (shown,) = status["models"]
         assert (shown["Models"], shown["Model State"]) == (MODEL, "Live")
+
+
+@pytest.mark.row("C-5", "C-8", "C-27")
+async def test_what_runs_for_batches_alone_makes_no_model_ready(gateway: Waited):
+    alone = [
+        replace(instance(state, job_id=str(number)), purpose=FOR_BATCHES)
+        for number, state in enumerate((InstanceState.READY, InstanceState.QUEUED), start=20)
+    ]
+    async with gateway.agent() as agent:
+        await agent.observes(*alone, outlooks=[OUTLOOK])
+        found = await jobs_once(gateway, private_batch_running=1, private_batch_queued=1)
+        assert (found["running"], found["queued"]) == ([], [])
+        (ours,) = found["private_batch_running"]
+        assert (ours["Models"], ours["Job ID"], ours["Model Status"]) == (MODEL, "20", "ready")
+        (shown,) = found["cluster_status"]["models"]
+        assert (shown["Model State"], shown["Estimated Wait"]) == ("Offline", 100)
+        assert (await gateway.model())["state"] == "idle"
+        page = await gateway.metrics()
+        place = {"cluster": "local", "framework": FRAMEWORK, "model": MODEL, "state": "ready"}
+        assert page.value("hotnode_model_instances", **place) == 0
+        assert page.value("hotnode_model_batch_instances", **place) == 1
+        await agent.observes(*alone, instance(InstanceState.STARTING))
+        await gateway.seen_as("starting")
 
 
 async def test_jobs_show_who_waits_for_a_model_without_an_instance(gateway: Waited):

@@ -98,6 +98,7 @@ async def test_who_leaves_is_counted_no_more(gateway: Waited):
     assert line["client"] == "left"
 
 
+@pytest.mark.row("C-56")
 async def test_all_who_wait_are_counted_and_all_are_answered(gateway: Waited):
     async with gateway.agent() as agent:
 
@@ -124,6 +125,51 @@ async def test_an_instance_that_went_again_is_waited_for_once_more(gateway: Wait
         await eventually(lambda: gateway.backend.refused >= 2)
         gateway.backend.loaded = True
         assert (await reader.rest()).endswith(b"".join(EVENTS))
+
+
+async def test_who_cannot_be_led_to_an_instance_that_is_ready_is_told_so_and_let_go(
+    tmp_path: Path, behind_hub: bool
+):
+    async with (
+        waiting_gateway(
+            tmp_path,
+            behind_hub=behind_hub,
+            times=WaitTimes(notice_s=0.05, again_s=0.05),
+            unreached_s=0.5,
+        ) as gateway,
+        gateway.agent() as agent,
+    ):
+        await agent.observes(instance())
+        await gateway.seen_as("ready")
+        async with post(gateway) as response:
+            reader = Reader(response)
+            said = await reader.until("state=ready", "reason=no_way_leads_to_the_instance")
+            assert "estimated_wait_s" not in said
+            data = (await reader.rest()).partition(b"data: ")[2]
+        error = json.loads(data)["error"]
+        assert error["code"] == "model_unavailable"
+        assert "no way leads to it" in error["message"]
+        (place,) = (await gateway.model())["places"]
+        assert place["reason"] == error["state"]["reason"] == "no way leads to the instance"
+        assert "no way leads to it" in place["unavailable"]
+        async with gateway.client.get("/resource_server/local/jobs") as response:
+            (shown,) = (await response.json())["cluster_status"]["models"]
+        assert (shown["Model State"], shown["Reason"]) == ("Live", place["reason"])
+        # The next one waits no more.
+        async with post(gateway) as response:
+            assert response.status == 503
+            assert int(response.headers["retry-after"]) > 0
+        gateway.backend.loaded = True
+        async with post(gateway) as response:
+            assert (await Reader(response).rest()).endswith(b"".join(EVENTS))
+
+
+async def test_comments_say_why_one_waits_as_the_list_of_models_does(gateway: Waited):
+    async with gateway.agent() as agent:
+        await agent.observes(instance(InstanceState.QUEUED, reason='Nodes required, "n1"'))
+        await gateway.seen_as("queued")
+        async with post(gateway) as response:
+            await Reader(response).until("state=queued", 'reason=Nodes_required,_"n1"')
 
 
 async def test_comments_come_though_nothing_changes(tmp_path: Path):

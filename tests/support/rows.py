@@ -47,7 +47,15 @@ class RowRecorder:
         """Write the record of this run, in the process that saw all reports."""
         if not hasattr(session.config, "workerinput"):
             whole = _asks_for_all(session.config) and exitstatus in (0, 1)
-            record = {"whole": whole, "rows": self._outcomes}
+            rows = self._outcomes
+            if session.config.getoption("lf") and (before := _recorded()).get("whole"):
+                # What failed in a whole run was tried again; of all else that run still speaks.
+                whole = True
+                rows = {
+                    row: before["rows"].get(row, {}) | self._outcomes.get(row, {})
+                    for row in before["rows"] | self._outcomes
+                }
+            record = {"whole": whole, "rows": rows}
             RECORD.parent.mkdir(parents=True, exist_ok=True)
             RECORD.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -59,6 +67,11 @@ def _asks_for_all(config: pytest.Config) -> bool:
     return not chosen and not any(config.getoption(name, None) for name in selects)
 
 
+def _recorded() -> dict:
+    """Return the last record; empty if there is none."""
+    return json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+
+
 def read_table() -> dict[str, str]:
     """Return what each row is, in the order of the page."""
     return dict(_LINE.findall(TABLE.read_text(encoding="utf-8")))
@@ -66,7 +79,7 @@ def read_table() -> dict[str, str]:
 
 def main() -> int:
     """Print one line per row; return 1 if any row's tests did not all pass."""
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    record = _recorded()
     if "rows" not in record:
         print("no test run is recorded; run ./hotnode test first", file=sys.stderr)  # noqa: T201
         return 1

@@ -379,7 +379,7 @@ async def test_a_stop_does_not_wait_for_a_probe(tmp_path: Path) -> None:
     with states() as log:
         task = asyncio.create_task(launcher.run(given, stop))
         await log.until("starting")
-        await eventually(lambda: "keeping the probe" in output.read_text())
+        await eventually(lambda: output.exists() and "keeping the probe" in output.read_text())
         stop.set()
         await asyncio.wait_for(task, 0.75 * WORK_TIMEOUT_S)
 

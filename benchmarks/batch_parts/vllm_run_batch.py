@@ -104,7 +104,8 @@ def _arguments() -> list[str]:
     program = ENGINES / Model.named(CHAT).engine / "bin" / "vllm"
     return [
         *(str(program), "run-batch", "--model", str(path), "--served-model-name", MODEL),
-        *("--enforce-eager", "--scheduling-policy", "priority", *own),
+        *("--enforce-eager", "--scheduling-policy", "priority"),
+        *("--distributed-executor-backend", "uni", *own),
     ]
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from batch.asking import Bounds
 from batch.transports.transport import EngineLoad
 
-START = 32
-MOST = 512
+#: To begin with; the latter where lines in the engine's queue stand in nobody's way.
+START, LONG_START = 32, 64
+MOST = 1_024
 
-#: What an engine told is believed for so long (seconds).
-_TOLD_S = 5.0
+#: What an engine told is believed for so long (seconds): it is asked more often.
+_TOLD_S = 10.0
 #: So many may wait in the engine however few it works on; see `Queue`.
 _FEW, _SOME, _MANY = 2, 4, 8
 #: By then an engine has heard of all that was sent under the last limit (seconds).
@@ -46,9 +47,9 @@ class Queue:
 
 #: Whoever comes stands behind what waits.
 SHORT = Queue(few=0.1, some=0.15, many=0.25)
-#: Others come first, or there are none. Answers of one length end together: what waits takes their
-#: places at once, what follows them is on its way there and back meanwhile.
-LONG = Queue(few=0.25, some=0.5, many=1.0)
+#: Others come first, or there are none. Answers of one length end together, at worst all that it
+#: works on: what waits takes their places at once, what follows is on its way meanwhile.
+LONG = Queue(few=1.0, some=2.0, many=3.0)
 
 
 @dataclass(slots=True)

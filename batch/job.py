@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from batch.concurrency import LONG, MOST, SHORT, START, Concurrency
+from batch.concurrency import LONG, LONG_START, MOST, SHORT, START, Concurrency
 from batch.folder import Folder
 from batch.journal.record import Problem
 from batch.outcome import Status
@@ -63,5 +63,6 @@ class Job:
         """Return the limit of requests under way to begin with."""
         if self.concurrency is None:
             alone = self.load is None or self.changes.priority is not None
-            return Concurrency(start=START, most=MOST, queue=LONG if alone else SHORT)
+            start, queue = (LONG_START, LONG) if alone else (START, SHORT)
+            return Concurrency(start=start, most=MOST, queue=queue)
         return Concurrency(start=self.concurrency, most=self.concurrency)

@@ -40,6 +40,8 @@ LINES, TOKENS = 1_000, 32
 MANY = 150_000
 #: Requests at once, of which the bare client takes the best number.
 WIDTHS_REAL, WIDTHS_MOCK = (32, 48, 64, 128), (stand.SLOTS, 2 * stand.SLOTS)
+#: Rounds before vLLM, each with a turn of every client: turns of one client differ by a tenth.
+ROUNDS_REAL = 10
 #: Callers alone, and as many beside a batch, taking turns so often: of fewer than some hundreds the
 #: 99th percentile is what happened to one or two.
 CALLERS, ROUNDS = 400, 4
@@ -104,7 +106,7 @@ async def _mock(folder: Path, options: argparse.Namespace) -> list[Line]:
 
 
 async def _vllm(folder: Path, options: argparse.Namespace) -> list[Line]:
-    count, rounds = (LINES // 4, 1) if options.quick else (LINES, 3)
+    count, rounds = (LINES // 4, 1) if options.quick else (LINES, ROUNDS_REAL)
     source = inputs.write(folder / "in.jsonl", count, model=MODEL, tokens=TOKENS)
     bodies = inputs.bodies(source)
     widths = WIDTHS_REAL[:2] if options.quick else WIDTHS_REAL
@@ -112,9 +114,13 @@ async def _vllm(folder: Path, options: argparse.Namespace) -> list[Line]:
     async with stand.vllm(folder / "served") as engine:
         width = await bare.best_width(engine, bodies[: count // 4], widths)
         for number in range(rounds):
-            turns[BARE].append(await bare.turn(engine, bodies, width))
-            turn, memory = await runner.turn(folder / f"run{number}", source, engine)
-            turns[RUNNER].append(turn)
+            # Whoever comes first in a round comes last in the next.
+            for name in (BARE, RUNNER) if number % 2 else (RUNNER, BARE):
+                if name == BARE:
+                    turn = await bare.turn(engine, bodies, width)
+                else:
+                    turn, memory = await runner.turn(folder / f"run{number}", source, engine)
+                turns[name].append(turn)
             # The served engine has nothing to do meanwhile, and so takes nothing from this one.
             turns[VLLM].append(await own.turn(folder / f"own{number}", source))
     return [*table.about_clients("vLLM", turns), *table.about_memory("vLLM", memory)]

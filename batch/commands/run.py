@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import resource
 import signal
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
@@ -20,6 +22,7 @@ from contextlib import contextmanager
 from batch import errors
 from batch.commands import program, run_options, screen
 from batch.commands.screen import LastingScreen, Screen
+from batch.concurrency import MOST
 from batch.folder import Folder
 from batch.outcome import Outcome, Status
 from batch.runner import Runner
@@ -30,6 +33,11 @@ OVER, WRONG, REFUSED, RESUME, TAKEN_OVER, DISK = 0, 2, 3, 4, 5, 6
 #: Nearly all that a run makes is gone a moment later, without cycles. To look for some at every 700
 #: new objects, as Python does, costs a twelfth of the processor time.
 _OBJECTS_BEFORE_A_LOOK = 50_000
+
+#: Open files: a connection for each line under way, and those of the batch itself.
+_FILES = MOST + 256
+
+_log = logging.getLogger(__name__)
 
 _STATUSES: tuple[tuple[type[errors.BatchError], int, str], ...] = (
     (errors.KeyUnreadable, WRONG, ""),
@@ -61,6 +69,8 @@ def run(given: Namespace) -> int:
     level = logging.WARNING if sys.stdout.isatty() else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     gc.set_threshold(_OBJECTS_BEFORE_A_LOOK, *gc.get_threshold()[1:])
+    _allow_files()
+    _preempt_nobody()
     shown = LastingScreen(screen.of(sys.stdout), sys.stdout)
     try:
         outcome = asyncio.run(_run(given, shown))
@@ -80,6 +90,22 @@ async def _run(given: Namespace, shown: Screen) -> Outcome:
         runner = Runner(run_options.job(given), engine, tell=shown.show)
         with _signals(runner, shown):
             return await runner.run()
+
+
+def _allow_files() -> None:
+    """Let the process open as many files as it may: the usual soft limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _preempt_nobody() -> None:
+    """Have the engine and its callers finish their turn on the processor when an answer comes."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:
+        _log.warning("no_batch_scheduling %s", error)
 
 
 def _allow_another_try(folder: Folder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -33,9 +34,9 @@ def about_clients(engine: str, turns: Turns) -> list[Line]:
     for name in (RUNNER, WHOLE):
         for other, least in ((BARE, OF_BARE), (VLLM, OF_VLLM)):
             if name in speeds and other in speeds:
-                share = _pairwise(turns[name], turns[other])
+                share, note = _pairwise(turns[name], turns[other])
                 label = f"{engine}: {name}, times the {other}"
-                lines.append(Line(label=label, value=share, least=least, digits=3))
+                lines.append(Line(label=label, value=share, least=least, digits=3, note=note))
     return [*lines, *_about_processors(engine, turns), *_about_starts(engine, turns)]
 
 
@@ -124,15 +125,20 @@ def about_callers(found: Beside) -> list[Line]:
     ]
 
 
-def _pairwise(ours: Sequence[Turn], theirs: Sequence[Turn]) -> float:
-    """Return the median of the rounds' ratios: the machine differs between rounds."""
-    if len(ours) != len(theirs):
-        return statistics.median(turn.tokens_per_s for turn in ours) / statistics.median(
-            turn.tokens_per_s for turn in theirs
-        )
-    return statistics.median(
-        own.tokens_per_s / other.tokens_per_s for own, other in zip(ours, theirs, strict=True)
-    )
+def _pairwise(ours: Sequence[Turn], theirs: Sequence[Turn]) -> tuple[float, str]:
+    """Return the geometric mean of the rounds' ratios, and its standard error in words.
+
+    The machine differs between rounds, and less so within one.
+    """
+    logs = [
+        math.log(own.tokens_per_s / other.tokens_per_s)
+        for own, other in zip(ours, theirs, strict=True)
+    ]
+    mean = math.exp(statistics.fmean(logs))
+    if len(logs) == 1:
+        return mean, ""
+    error = mean * statistics.stdev(logs) / math.sqrt(len(logs))
+    return mean, f"  ± {error:.3f} in {len(logs)} rounds"
 
 
 def _how(turns: Sequence[Turn]) -> str:

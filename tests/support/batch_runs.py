@@ -108,6 +108,11 @@ class BatchRun:
         self.log = log
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it is there still."""
         return self._process.returncode is None
@@ -125,9 +130,15 @@ class BatchRun:
 
 @asynccontextmanager
 async def batch_run(
-    folder: Path, *options: str, most_file_bytes: int | None = None
+    folder: Path,
+    *options: str,
+    most_file_bytes: int | None = None,
+    files: tuple[int, int] | None = None,
 ) -> AsyncIterator[BatchRun]:
-    """Run a batch in its folder; what is left of it is killed in the end."""
+    """Run a batch in its folder; what is left of it is killed in the end.
+
+    `files` are the limits of open files that it finds, soft and hard.
+    """
     log = folder.with_name(f"{folder.name}.log")
 
     def limit() -> None:
@@ -135,6 +146,8 @@ async def batch_run(
             # Larger files are refused with an error, not a signal.
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_file_bytes, most_file_bytes))
+        if files is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(

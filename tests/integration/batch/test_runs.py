@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from batch.__main__ import main
+from batch.concurrency import LONG_START, MOST
 from tests.support import batch_runs
 from tests.support.batch_runs import (
     BatchEngine,
@@ -387,8 +390,8 @@ async def test_an_engine_that_refuses_everything_is_given_up_in_its_own_words(
     refusal = f"the engine at {engine.socket} refuses every line: status 500, as asked"
     assert batch_runs.progress(folder)["refusal"] == refusal
     assert refusal in run.log.read_text()
-    # A window of 32, and a few one at a time.
-    assert engine.asked.total() < 40
+    # A window, and a few one at a time.
+    assert engine.asked.total() < LONG_START + 8
     assert set(engine.asked.values()) == {1}
 
 
@@ -399,3 +402,15 @@ async def test_an_engine_that_tells_its_queue_is_not_swamped(tmp_path: Path, fol
     # Of the 32 that a runner begins with 28 would wait.
     assert 4 <= batch_runs.progress(folder)["limit"] <= 16
     assert outcome(folder)["completed"] == 200
+
+
+@pytest.mark.parametrize(("hard", "raised"), [(4_096, MOST + 256), (512, 512)])
+async def test_a_run_takes_files_for_its_connections_and_the_processor_from_nobody(
+    engine: BatchEngine, tmp_path: Path, folder: Path, hard: int, raised: int
+):
+    path = input_of(tmp_path, "sleep:30")
+    options = (path, "--socket", str(engine.socket))
+    async with batch_run(folder, *options, files=(256, hard)) as run:
+        await reached(lambda: engine.asked, run)
+        assert resource.prlimit(run.pid, resource.RLIMIT_NOFILE) == (raised, hard)
+        assert os.sched_getscheduler(run.pid) == os.SCHED_BATCH

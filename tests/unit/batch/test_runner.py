@@ -11,7 +11,7 @@ from batch import errors
 from batch.folder import Folder
 from batch.job import Job
 from batch.outcome import Status
-from batch.runner import Runner
+from batch.runner import Runner, next_look_s
 from batch.transports.transport import EngineLoad, Reply, Request
 from tests.support.batch_inputs import good_lines
 
@@ -89,3 +89,10 @@ async def test_what_a_killed_runner_left_half_written_is_gone_and_nobody_else_s(
         (folder / name).touch()
     await runner(job, Engine()).run()
     assert [path.name for path in folder.glob(".*")] == [".control.json.0a1b"]
+
+
+def test_an_engine_where_nothing_changes_is_looked_at_ever_more_seldom():
+    pauses = [0.2]
+    for rises, steady in [(True, True)] + 5 * [(False, True)] + [(False, False), (False, True)]:
+        pauses.append(next_look_s(pauses[-1], rises=rises, steady=steady))
+    assert pauses == [0.2, 0.2, 1.0, 2.0, 4.0, 4.0, 4.0, 1.0, 2.0]

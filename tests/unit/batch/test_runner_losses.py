@@ -12,6 +12,7 @@ import pytest
 
 from batch import errors
 from batch.company import ALONE_FROM, COMPANY, MOST_LOSSES
+from batch.concurrency import MOST
 from batch.folder import Folder
 from batch.job import Job
 from batch.journal import replay, segment
@@ -134,7 +135,7 @@ async def test_runners_that_die_by_themselves_spoil_no_line(job: Job):
 
 
 async def test_after_a_runner_that_died_only_lines_that_it_may_have_asked_are_noted(job: Job):
-    job.input.write_bytes(good_lines(1_100))
+    job.input.write_bytes(good_lines(2_100))
     quick = Job(folder=job.folder, input=job.input, concurrency=200)
     engine = MortalEngine(())
     runner = asyncio.create_task(Runner(quick, engine, tell=lambda _: None).run())
@@ -142,10 +143,10 @@ async def test_after_a_runner_that_died_only_lines_that_it_may_have_asked_are_no
     runner.cancel()
     await asyncio.wait({runner})
     outcome = await Runner(quick, engine, tell=lambda _: None).run()
-    assert (outcome.completed, outcome.failed) == (1_100, 0)
+    assert (outcome.completed, outcome.failed) == (2_100, 0)
     found = (unframe(content) for _, content in segment.read(job.folder.journal, 2))
     records = [unpack(payload) for payload in found if payload is not None]
-    assert sum(isinstance(record, Asked) for record in records) == 1_024
+    assert sum(isinstance(record, Asked) for record in records) == 2 * MOST
 
 
 class LeavingEngine(MortalEngine):

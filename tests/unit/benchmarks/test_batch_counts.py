@@ -24,11 +24,19 @@ def by_label(lines: list[Line]) -> dict[str, Line]:
 
 def test_rounds_are_compared_one_by_one() -> None:
     # The machine was half as fast in the second round, for both.
-    turns = {BARE: [turn(1000), turn(500)], RUNNER: [turn(990), turn(495)], VLLM: [turn(900)]}
+    turns = {
+        BARE: [turn(1000), turn(500)],
+        RUNNER: [turn(990), turn(495)],
+        VLLM: [turn(900), turn(600)],
+    }
     found = by_label(about_clients("e", turns))
     assert found[f"e: {RUNNER}, times the {BARE}"].value == pytest.approx(0.99)
     assert not found[f"e: {RUNNER}, times the {BARE}"].missed
-    assert found[f"e: {RUNNER}, times the {VLLM}"].missed
+    against = found[f"e: {RUNNER}, times the {VLLM}"]
+    assert against.value == pytest.approx((1.1 * 0.825) ** 0.5)
+    assert against.missed
+    # The logarithms of 1.1 and 0.825 differ by 0.288, half of which is their mean's error.
+    assert "± 0.137 in 2 rounds" in against.text()
 
 
 def test_too_slow_is_missed() -> None:
@@ -62,7 +70,8 @@ def test_processor_time_and_starts_are_told_apart_from_throughput() -> None:
     def used(cpu_s: float, whole_s: float) -> Turn:
         return Turn(seconds=2.0, lines=100, tokens=200, cpu_s=cpu_s, whole_s=whole_s)
 
-    turns = {RUNNER: [used(3.0, 4.0), used(1.0, 2.0), used(2.0, 3.0)], VLLM: [used(2.5, 30.0)]}
+    ours, theirs = [used(3.0, 4.0), used(1.0, 2.0), used(2.0, 3.0)], [used(2.5, 30.0)] * 3
+    turns = {RUNNER: ours, VLLM: theirs}
     found = by_label(about_clients("e", turns))
     assert found[f"e: {RUNNER}, processor time of a line (ms)"].value == pytest.approx(20.0)
     assert found[f"e: {VLLM}, processor time of a line (ms)"].value == pytest.approx(25.0)

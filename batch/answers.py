@@ -45,7 +45,7 @@ class Body:
 def read(content: bytes) -> Body:
     """Read a reply's body. What is no JSON is dropped: a record holds JSON."""
     try:
-        found = json.loads(content.decode(), parse_constant=_refuse)
+        found = _DECODER.decode(content.decode())
     except (ValueError, RecursionError):
         return NOTHING
     raw = content
@@ -65,5 +65,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no JSON")
 
 
+#: Made once: `json.loads` would make one for each answer.
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 #: The body of a reply that there was not.
 NOTHING = Body(raw=b"null", values=None, use=_NO_USE)

@@ -49,7 +49,12 @@ class Queue:
 SHORT = Queue(few=0.1, some=0.15, many=0.25)
 #: Others come first, or there are none. Answers of one length end together, at worst all that it
 #: works on: what waits takes their places at once, what follows is on its way meanwhile.
-LONG = Queue(few=1.0, some=2.0, many=3.0)
+LONG = Queue(few=0.9, some=1.0, many=1.5)
+#: Where the engine works on a line for longer (seconds) a long queue gains nothing: what waits in
+#: it would only be late, for its own time-out and for the end of its runner.
+_LONG_WORK_S = 10.0
+#: What an answer counts for beside those before.
+_NEWS = 0.1
 
 
 @dataclass(slots=True)
@@ -81,6 +86,8 @@ class Concurrency:
         self._cut_at = self._changed_at = float("-inf")
         self._under_way = 0
         self._taken = self._limit
+        #: How long lines were under way lately, and the part of that in which they were worked on.
+        self._under_way_s, self._working = 0.0, 1.0
 
     @property
     def limit(self) -> int:
@@ -116,8 +123,9 @@ class Concurrency:
         window = self._window = self._window or _Window(since=now)
         window.filled = window.filled or self._under_way >= self.limit
 
-    def answered(self, now: float, weight: float) -> None:
+    def answered(self, now: float, weight: float, *, took_s: float = 0.0) -> None:
         """Note a sound answer; `weight` is what it was worth, as tokens."""
+        self._under_way_s += (took_s - self._under_way_s) * (_NEWS if self._under_way_s else 1.0)
         told = now - self._told_at < _TOLD_S
         if not told:
             self._taken = max(self._taken, min(self._under_way, self.limit))
@@ -154,36 +162,46 @@ class Concurrency:
         """Note what the engine says of itself."""
         self._told_at = now
         running = max(load.running, 1)
+        self._working += (running / (running + load.waiting) - self._working) * _NEWS
+        queue = self._queue if self._under_way_s * self._working <= _LONG_WORK_S else SHORT
         # What waits is not what it takes.
         self._taken = max(self._taken, min(running, self._under_way))
-        if load.waiting > max(_MANY, running * self._queue.many):
+        if load.waiting > max(_MANY, running * queue.many):
             self._swamped += 1
             if self._swamped >= _LOOKS:
-                self._shrink_to(running, now)
+                self._shrink(load, queue, now)
             return
         self._swamped = 0
-        if load.waiting > max(_FEW, running * self._queue.few):
+        if load.waiting > max(_FEW, running * queue.few):
             self._filled += 1
-            self._slow_start = self._slow_start and self._filled < _LOOKS
+            if self._filled >= _LOOKS:
+                self._slow_start = False
+                self._taken = min(self._taken, running)
             return
         self._filled = 0
-        self._raise_if_full(load, now)
+        self._raise_if_full(load, queue, now)
 
-    def _raise_if_full(self, load: EngineLoad, now: float) -> None:
+    def _raise_if_full(self, load: EngineLoad, queue: Queue, now: float) -> None:
         full = self._under_way >= 0.9 * self.limit
         # Of what was sent a moment ago it may not have heard yet.
         heard = load.running + load.waiting >= 0.9 * self._under_way
         fresh = now - self._changed_at < _HEARD_S
         if full and (heard or not fresh):
-            self._set(self._limit * (2 if self._slow_start else _STEP), now)
+            higher = self._limit * (2 if self._slow_start else _STEP)
+            if load.waiting > _FEW:
+                # It is full, so that one knows how many it takes.
+                higher = min(higher, max(_wanted(load, queue), self._limit))
+            self._set(higher, now)
 
-    def _shrink_to(self, running: int, now: float) -> None:
+    def _shrink(self, load: EngineLoad, queue: Queue, now: float) -> None:
         self._slow_start = False
         self._swamped = 0
-        target = running + max(_SOME, running * self._queue.some)
+        # Of what is there others may have their part.
+        part = min(self._limit / (load.running + load.waiting), 1.0)
+        target = part * _wanted(load, queue)
         if target < self._limit:
             self._set(target, now)
-            self._taken = min(self._taken, float(running))
+            self._taken = min(self._taken, float(max(load.running, 1)))
 
     def _judge(self, window: _Window, now: float) -> None:
         """Grow, go back, or stay: a window is full."""
@@ -212,3 +230,8 @@ class Concurrency:
 
     def _again(self, now: float) -> None:
         self._window = _Window(since=now)
+
+
+def _wanted(load: EngineLoad, queue: Queue) -> float:
+    """Return how many requests there should be in the engine."""
+    return load.running + max(_SOME, load.running * queue.some)

@@ -47,7 +47,10 @@ class End(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one runner is to do. `epoch` None takes the next; `concurrency` None adapts."""
+    """What one runner is to do. `epoch` None takes the next; `concurrency` None adapts.
+
+    It has at most `most` requests under way, whatever `concurrency` says.
+    """
 
     folder: Folder
     input: Path
@@ -56,6 +59,7 @@ class Job:
     load: Path | None = None
     changes: Changes = field(default_factory=Changes)
     concurrency: int | None = None
+    most: int = MOST
     drain_s: float = 30.0
     patience_s: float = 120.0
 
@@ -64,5 +68,5 @@ class Job:
         if self.concurrency is None:
             alone = self.load is None or self.changes.priority is not None
             start, queue = (LONG_START, LONG) if alone else (START, SHORT)
-            return Concurrency(start=start, most=MOST, queue=queue)
-        return Concurrency(start=self.concurrency, most=self.concurrency)
+            return Concurrency(start=start, most=min(MOST, self.most), queue=queue)
+        return Concurrency(start=self.concurrency, most=min(self.concurrency, self.most))

@@ -100,8 +100,9 @@ class Sending:
 
     @property
     def rises(self) -> bool:
-        """Whether it is not known yet how many lines the engine takes."""
-        return self._concurrency.rises
+        """Whether it is not known yet how many lines the engine takes, and will be known soon."""
+        bounded = self.limit < self._concurrency.limit
+        return self._concurrency.rises and not bounded and not self._lines.exhausted
 
     @property
     def limit(self) -> int:
@@ -313,7 +314,7 @@ class Sending:
         if problem is None:
             use = body.use
             weight = use.output_tokens + _INPUT_WORTH * use.input_tokens
-            self._concurrency.answered(now, weight or 1.0)
+            self._concurrency.answered(now, weight or 1.0, took_s=now - sent.began)
         else:
             self._concurrency.failed()
             problem = body.problem(problem)

@@ -113,16 +113,19 @@ async def _vllm(folder: Path, options: argparse.Namespace) -> list[Line]:
     turns: dict[str, list[Turn]] = defaultdict(list)
     async with stand.vllm(folder / "served") as engine:
         width = await bare.best_width(engine, bodies[: count // 4], widths)
+        clients = [BARE, RUNNER, VLLM]
         for number in range(rounds):
-            # Whoever comes first in a round comes last in the next.
-            for name in (BARE, RUNNER) if number % 2 else (RUNNER, BARE):
+            for name in clients:
                 if name == BARE:
                     turn = await bare.turn(engine, bodies, width)
-                else:
+                elif name == RUNNER:
                     turn, memory = await runner.turn(folder / f"run{number}", source, engine)
+                else:
+                    # The served engine has nothing to do meanwhile, and so takes nothing from it.
+                    turn = await own.turn(folder / f"own{number}", source)
                 turns[name].append(turn)
-            # The served engine has nothing to do meanwhile, and so takes nothing from this one.
-            turns[VLLM].append(await own.turn(folder / f"own{number}", source))
+            # Whoever was first is last in the next round.
+            clients.append(clients.pop(0))
     return [*table.about_clients("vLLM", turns), *table.about_memory("vLLM", memory)]
 
 

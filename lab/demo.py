@@ -181,7 +181,7 @@ async def _everything(progress: Progress) -> AsyncIterator[Service]:
         # A launcher looks for it when it starts.
         (enrolment,) = await relays.enrol(site)
         launcher = await stack.enter_async_context(engine.launched(site))
-        progress.say("engine", "vLLM is starting (about 20 seconds of processor time)")
+        progress.say("engine", "vLLM is starting (about 25 seconds of processor time)")
         running = await stack.enter_async_context(
             service(FOLDER, site, enrolment=enrolment, say=progress.say, port=_port())
         )

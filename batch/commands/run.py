@@ -34,8 +34,8 @@ OVER, WRONG, REFUSED, RESUME, TAKEN_OVER, DISK = 0, 2, 3, 4, 5, 6
 #: new objects, as Python does, costs a twelfth of the processor time.
 _OBJECTS_BEFORE_A_LOOK = 50_000
 
-#: Open files: a connection for each line under way, and those of the batch itself.
-_FILES = MOST + 256
+#: Open files beside one for each line under way: those of the batch itself, and of the process.
+_OTHER_FILES = 64
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,6 @@ def run(given: Namespace) -> int:
     level = logging.WARNING if sys.stdout.isatty() else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     gc.set_threshold(_OBJECTS_BEFORE_A_LOOK, *gc.get_threshold()[1:])
-    _allow_files()
     _preempt_nobody()
     shown = LastingScreen(screen.of(sys.stdout), sys.stdout)
     try:
@@ -87,21 +86,27 @@ async def _run(given: Namespace, shown: Screen) -> Outcome:
     if given.folder is None:
         await asyncio.to_thread(_allow_another_try, run_options.folder(given))
     async with http.opened(run_options.address(given)) as engine:
-        runner = Runner(run_options.job(given), engine, tell=shown.show)
+        most = _connections(given.concurrency or MOST)
+        runner = Runner(run_options.job(given, most=most), engine, tell=shown.show)
         with _signals(runner, shown):
             return await runner.run()
 
 
-def _allow_files() -> None:
-    """Let the process open as many files as it may: the usual soft limit is 1,024."""
+def _connections(wanted: int) -> int:
+    """Return how many connections there may be: the usual soft limit of files is 1,024."""
+    files = wanted + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if soft != resource.RLIM_INFINITY and soft < files:
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    files = files if soft == resource.RLIM_INFINITY else min(files, soft)
+    return max(files - _OTHER_FILES, 1)
 
 
 def _preempt_nobody() -> None:
     """Have the engine and its callers finish their turn on the processor when an answer comes."""
+    if not hasattr(os, "SCHED_BATCH"):
+        return  # Linux alone has it.
     try:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError as error:

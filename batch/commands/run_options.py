@@ -94,8 +94,8 @@ def folder(given: Namespace) -> Folder:
     return Folder(path)
 
 
-def job(given: Namespace) -> Job:
-    """Return what the runner is to do."""
+def job(given: Namespace, *, most: int) -> Job:
+    """Return what the runner is to do, with so many requests under way at most."""
     place = folder(given)
     return Job(
         folder=place,
@@ -109,6 +109,7 @@ def job(given: Namespace) -> Job:
             cache_salt=os.environ.get(CACHE_SALT) or None,
         ),
         concurrency=given.concurrency,
+        most=most,
         drain_s=given.drain_s,
         patience_s=given.patience_s,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import io
 import logging
 import re
@@ -127,6 +128,9 @@ class HttpEngine:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(body, _Body) and body.withheld:
                 raise errors.Withheld("it was not its turn any more") from error
+            if isinstance(error, OSError) and error.errno == errno.ENOTCONN:
+                # A Unix socket with too many before it: asyncio takes that for a connection.
+                raise errors.NotSent(str(error)) from error
             raise errors.BrokenOff(str(error) or type(error).__name__) from error
 
     async def _answer(self, request: Request, body: _Body | io.BytesIO) -> Reply:

@@ -46,9 +46,10 @@ class RowRecorder:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Write the record of this run, in the process that saw all reports."""
         if not hasattr(session.config, "workerinput"):
-            whole = _asks_for_all(session.config) and exitstatus in (0, 1)
-            rows = self._outcomes
-            if session.config.getoption("lf") and (before := _recorded()).get("whole"):
+            ended = exitstatus in (0, 1)
+            whole, rows = ended and _asks_for_all(session.config), self._outcomes
+            again = session.config.getoption("lf", default=False)
+            if ended and again and (before := _recorded()).get("whole"):
                 # What failed in a whole run was tried again; of all else that run still speaks.
                 whole = True
                 rows = {

@@ -404,7 +404,7 @@ async def test_an_engine_that_tells_its_queue_is_not_swamped(tmp_path: Path, fol
     assert outcome(folder)["completed"] == 200
 
 
-@pytest.mark.parametrize(("hard", "raised"), [(4_096, MOST + 256), (512, 512)])
+@pytest.mark.parametrize(("hard", "raised"), [(4_096, MOST + 64), (512, 512)])
 async def test_a_run_takes_files_for_its_connections_and_the_processor_from_nobody(
     engine: BatchEngine, tmp_path: Path, folder: Path, hard: int, raised: int
 ):
@@ -414,3 +414,12 @@ async def test_a_run_takes_files_for_its_connections_and_the_processor_from_nobo
         await reached(lambda: engine.asked, run)
         assert resource.prlimit(run.pid, resource.RLIMIT_NOFILE) == (raised, hard)
         assert os.sched_getscheduler(run.pid) == os.SCHED_BATCH
+
+
+async def test_a_run_has_no_more_connections_than_files(tmp_path: Path, folder: Path):
+    async with batch_engine_in(tmp_path, delay_s=0.2, slots=200) as engine:
+        path = write_input(tmp_path / "in.jsonl", (line(number) for number in range(600)))
+        options = (str(path), "--socket", str(engine.socket))
+        async with batch_run(folder, *options, files=(96, 128)) as run:
+            assert await run.ended() == 0
+    assert outcome(folder)["completed"] == 600

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batch.asking import Bounds
-from batch.concurrency import LONG, LONG_START, MOST, SHORT, START, Concurrency, Queue
+from batch.concurrency import LONG, MOST, SHORT, START, Concurrency, Queue
 from batch.folder import Folder
 from batch.job import Job
 from batch.pending import Changes
@@ -255,7 +255,7 @@ def test_an_engine_whose_answers_end_together_has_what_takes_their_places():
 def test_a_long_queue_has_an_end():
     engine = SimulatedEngine(Concurrency(queue=LONG), slots=128, tells=True)
     engine.run(60, constant)
-    assert 128 * 2 <= engine.concurrency.limit <= 128 * 4.1
+    assert 128 * 1.9 <= engine.concurrency.limit <= 128 * 2.6
 
 
 def test_what_waits_is_no_part_of_what_a_share_is_of():
@@ -270,7 +270,7 @@ def test_an_engine_that_is_full_is_not_looked_at_so_often():
     found = Concurrency(queue=LONG)
     for _ in range(START):
         found.began(0.0)
-    full = EngineLoad(running=START // 4, waiting=3 * START // 4)
+    full = EngineLoad(running=START // 2, waiting=START // 2)
     found.told(full, 0.1)
     # It may have been a rush.
     assert found.rises
@@ -282,8 +282,9 @@ def test_an_engine_that_is_full_is_not_looked_at_so_often():
     ("load", "priority", "limit"),
     # One fifth waits: above what is few in front of callers, below what is few otherwise.
     [
-        (None, None, 2 * LONG_START),
-        (Path("load"), 100, 2 * LONG_START),
+        # 54 are worked on, and as many may wait.
+        (None, None, 2 * 54),
+        (Path("load"), 100, 2 * 54),
         (Path("load"), None, START),
     ],
 )
@@ -302,3 +303,39 @@ def test_the_queue_is_short_only_where_callers_would_stand_behind_it(
     waiting = found.limit // 6
     found.told(EngineLoad(running=found.limit - waiting, waiting=waiting), 0.1)
     assert found.limit == limit
+
+
+@pytest.mark.parametrize("slots", [16, 32])
+def test_a_share_is_of_what_an_engine_takes_also_where_the_first_lines_were_more(slots: int):
+    found = Concurrency(start=64, queue=LONG)
+    for _ in range(64):
+        found.began(0.0)
+    for now in (0.5, 1.0):
+        found.told(EngineLoad(running=slots, waiting=64 - slots), now)
+    assert found.bound(Bounds(share=0.5, interactive=1)) == slots // 2
+
+
+def test_who_shares_an_engine_with_others_of_its_kind_gives_up_its_part_of_the_queue():
+    found = Concurrency(start=64, queue=LONG)
+    for _ in range(64):
+        found.began(0.0)
+    # Eight runners; it works on 64, and 64 may wait.
+    for now in (0.5, 1.0):
+        found.told(EngineLoad(running=64, waiting=448), now)
+    assert found.limit == 16
+
+
+def test_where_each_line_takes_long_few_wait():
+    found = Concurrency(start=128, queue=LONG)
+    for _ in range(128):
+        found.began(0.0)
+    for now in (1.0, 2.0):
+        found.told(EngineLoad(running=64, waiting=64), now)
+    assert found.limit == 128
+    # A minute each, of which half in the queue.
+    for number in range(64):
+        found.answered(60.0 + number / 64, 1.0, took_s=60.0)
+        found.began(60.0 + number / 64)
+    for now in (62.0, 63.0):
+        found.told(EngineLoad(running=64, waiting=64), now)
+    assert 64 <= found.limit <= 76

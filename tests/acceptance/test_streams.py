@@ -68,6 +68,15 @@ def pieces_of(body: bytes) -> list[tuple[int, str]]:
     ]
 
 
+def steps_of(body: bytes) -> list[object]:
+    """Return which tokens the engine put together: how many there were at each event."""
+    return [
+        (json.loads(event[6:]).get("usage") or {}).get("completion_tokens")
+        for event in body.split(b"\n\n")
+        if event.startswith(b"data: {")
+    ]
+
+
 def texts_of(body: bytes) -> dict[int, str]:
     """Return all that the deltas of each choice say."""
     texts: dict[int, str] = {}
@@ -123,7 +132,7 @@ async def test_the_caller_sees_what_the_engine_would_say(
         line = await gateway.line()
     assert (status, texts_of(seen)) == (200, texts_of(expected))
     assert members_of(seen) == members_of(expected)
-    if pieces_of(seen) == pieces_of(expected):
+    if (pieces_of(seen), steps_of(seen)) == (pieces_of(expected), steps_of(expected)):
         assert events_of(seen) == events_of(expected)
     assert seen.endswith(b"data: [DONE]\n\n")
     assert line["input_tokens"] > 0

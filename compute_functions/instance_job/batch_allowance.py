@@ -23,8 +23,9 @@ DOUBT_S = 60.0
 #: Batches begin with this beside callers, and never have less.
 FLOOR = 0.005
 _MORE, _LESS = 1.3, 0.6
-#: Of the slowdown that is allowed, this much is no reason to give batches less, nor more.
-_NEAR = 0.6
+#: From this much of the slowdown that is allowed batches get no more: medians are judged, and what
+#: callers remember are the late ones, which come later still.
+_NEAR = 0.3
 #: For so long batches stand back, from their last line on; with that line; and how often.
 REST_S, MOST_REST_S, REST_EVERY_S = 20.0, 120.0, 600.0
 #: What callers had alone is believed for so long, from so many of them.

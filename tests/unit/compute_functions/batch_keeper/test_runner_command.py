@@ -50,9 +50,9 @@ def test_a_salt_is_handed_over_where_no_command_line_shows_it(
     parser = ArgumentParser()
     run_options.add_to(parser)
     given = parser.parse_args(command[command.index("run") + 1 :])
-    assert run_options.job(given).changes.cache_salt is None
+    assert run_options.job(given, most=1).changes.cache_salt is None
     monkeypatch.setenv(CACHE_SALT, environment[CACHE_SALT])
-    assert run_options.job(given).changes.cache_salt == "0a1b"
+    assert run_options.job(given, most=1).changes.cache_salt == "0a1b"
 
 
 def test_without_a_salt_there_is_none_and_nothing_of_ours_that_it_does_not_need() -> None:

@@ -42,6 +42,8 @@ MANY = 150_000
 WIDTHS_REAL, WIDTHS_MOCK = (32, 48, 64, 128), (stand.SLOTS, 2 * stand.SLOTS)
 #: Rounds before vLLM, each with a turn of every client: turns of one client differ by a tenth.
 ROUNDS_REAL = 10
+#: Rounds with all of Hotnode around that engine.
+ROUNDS_WHOLE = 6
 #: Callers alone, and as many beside a batch, taking turns so often: of fewer than some hundreds the
 #: 99th percentile is what happened to one or two.
 CALLERS, ROUNDS = 400, 4
@@ -143,12 +145,11 @@ async def _callers(folder: Path, options: argparse.Namespace) -> list[Line]:
 
 
 async def _whole(folder: Path, options: argparse.Namespace) -> list[Line]:
-    count = LINES // 4 if options.quick else LINES
+    count, rounds = (LINES // 4, 1) if options.quick else (LINES, ROUNDS_WHOLE)
     source = inputs.write(folder / "in.jsonl", count, model=whole.MODEL, tokens=TOKENS)
-    found = await whole.turns(
-        folder, source, widths=WIDTHS_REAL[:2] if options.quick else WIDTHS_REAL
-    )
-    return table.about_clients("Slurm", {BARE: [found.bare], WHOLE: [found.hotnode]})
+    widths = WIDTHS_REAL[:2] if options.quick else WIDTHS_REAL
+    found = await whole.turns(folder, source, widths=widths, rounds=rounds)
+    return table.about_clients("Slurm", {BARE: found.bare, WHOLE: found.hotnode})
 
 
 async def _kills(folder: Path, options: argparse.Namespace) -> list[Line]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 
@@ -14,13 +15,21 @@ from batch_parts.inputs import URL
 from batch_parts.stand import Engine
 from batch_parts.turn import Turn
 
+_TURNS_OF_A_WIDTH = 3
+
 
 async def best_width(engine: Engine, bodies: Sequence[bytes], widths: Sequence[int]) -> int:
-    """Return which of these numbers of requests at once is the fastest."""
+    """Return which of these numbers of requests at once is the fastest.
+
+    The median of three turns each: one would choose by chance.
+    """
     # Whoever comes first would warm the engine up for the others.
     await turn(engine, bodies, widths[0])
-    speeds = {width: (await turn(engine, bodies, width)).tokens_per_s for width in widths}
-    return max(speeds, key=lambda width: speeds[width])
+    speeds: dict[int, list[float]] = {width: [] for width in widths}
+    for _ in range(_TURNS_OF_A_WIDTH):
+        for width, of in speeds.items():
+            of.append((await turn(engine, bodies, width)).tokens_per_s)
+    return max(widths, key=lambda width: statistics.median(speeds[width]))
 
 
 async def turn(engine: Engine, bodies: Sequence[bytes], width: int) -> Turn:

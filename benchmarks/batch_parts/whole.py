@@ -38,14 +38,14 @@ _LIFECYCLE = {"gpus": 1, "min": 1, "max": 1, "walltime": 3600, "walltime_ratio":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turns:
-    """The best bare client, and Hotnode, before the same instance."""
+    """The best bare client, and Hotnode, before the same instance; one turn of each a round."""
 
-    bare: Turn
-    hotnode: Turn
+    bare: Sequence[Turn]
+    hotnode: Sequence[Turn]
 
 
-async def turns(folder: Path, source: Path, *, widths: Sequence[int]) -> Turns:
-    """Run both."""
+async def turns(folder: Path, source: Path, *, widths: Sequence[int], rounds: int) -> Turns:
+    """Run both in turn, each first in every other round."""
     model = KeptModel.tiny_chat(MODEL, (SITE,), _LIFECYCLE)
     plan = Plan(
         sites=(SitePlan(name=SITE, nodes=1, batches_for=(GROUP,)),),
@@ -58,8 +58,14 @@ async def turns(folder: Path, source: Path, *, widths: Sequence[int]) -> Turns:
         bodies = inputs.bodies(source)
         engine = _engine(site)
         width = await bare.best_width(engine, bodies[: len(bodies) // 4], widths)
-        fastest = await bare.turn(engine, bodies, width)
-        return Turns(bare=fastest, hotnode=await _hotnode(running, source, token))
+        fastest, hotnode = list[Turn](), list[Turn]()
+        for number in range(rounds):
+            if number % 2:
+                hotnode.append(await _hotnode(running, source, token))
+            fastest.append(await bare.turn(engine, bodies, width))
+            if not number % 2:
+                hotnode.append(await _hotnode(running, source, token))
+        return Turns(bare=fastest, hotnode=hotnode)
 
 
 def _engine(site: SlurmSite) -> Engine:

@@ -9,6 +9,7 @@ RUN python -m venv /opt/hotnode && \
 COPY pyproject.toml README.md LICENSE ./
 COPY resource_server resource_server
 COPY compute_functions compute_functions
+COPY batch batch
 COPY auth_helper auth_helper
 COPY endpoint_configs/templates endpoint_configs/templates
 COPY endpoint_configs/engines endpoint_configs/engines

@@ -8,6 +8,7 @@ RUN python -m venv /opt/hotnode && \
     /opt/hotnode/bin/pip install --no-cache-dir --require-hashes -r requirements/cluster.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY compute_functions compute_functions
+COPY batch batch
 COPY resource_server resource_server
 COPY auth_helper auth_helper
 COPY endpoint_configs/templates endpoint_configs/templates

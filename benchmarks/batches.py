@@ -30,6 +30,7 @@ from batch_parts.deaths.resumes import resumes
 from batch_parts.deaths.stand import stand as service
 from batch_parts.deaths.victims import VICTIMS, drawn
 from batch_parts.deaths.whole import survived
+from batch_parts.runner import Memory
 from batch_parts.table import BARE, RUNNER, VLLM, WHOLE
 from batch_parts.turn import Turn
 from measured import Line
@@ -113,6 +114,7 @@ async def _vllm(folder: Path, options: argparse.Namespace) -> list[Line]:
     bodies = inputs.bodies(source)
     widths = WIDTHS_REAL[:2] if options.quick else WIDTHS_REAL
     turns: dict[str, list[Turn]] = defaultdict(list)
+    memories: list[Memory] = []
     async with stand.vllm(folder / "served") as engine:
         width = await bare.best_width(engine, bodies[: count // 4], widths)
         clients = [BARE, RUNNER, VLLM]
@@ -122,13 +124,14 @@ async def _vllm(folder: Path, options: argparse.Namespace) -> list[Line]:
                     turn = await bare.turn(engine, bodies, width)
                 elif name == RUNNER:
                     turn, memory = await runner.turn(folder / f"run{number}", source, engine)
+                    memories.append(memory)
                 else:
                     # The served engine has nothing to do meanwhile, and so takes nothing from it.
                     turn = await own.turn(folder / f"own{number}", source)
                 turns[name].append(turn)
             # Whoever was first is last in the next round.
             clients.append(clients.pop(0))
-    return [*table.about_clients("vLLM", turns), *table.about_memory("vLLM", memory)]
+    return [*table.about_clients("vLLM", turns), *table.about_memory("vLLM", memories[-1])]
 
 
 async def _callers(folder: Path, options: argparse.Namespace) -> list[Line]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-HERE = Path(__file__).parent / "alone"
+BENCHMARKS = Path(__file__).parent
 ROUTE = "/resource_server/local/vllm/v1/chat/completions"
 BASELINE = "raw_proxy"
-#: Script, its argument if it has one, and what it is.
+#: Module of `alone`, its argument if it has one, and what it is.
 VARIANTS = {
     "engine": "mock engine, nothing between",
     "raw_proxy": "raw ASGI proxy, aiohttp",
@@ -41,15 +42,20 @@ class Server:
     pid: int
 
 
+def _environment() -> dict[str, str]:
+    """Return an environment in which `alone` can be imported."""
+    return os.environ | {"PYTHONPATH": str(BENCHMARKS)}
+
+
 @contextmanager
 def running(name: str, *arguments: str, log: Path) -> Iterator[Server]:
-    """Start one of the scripts, which prints its port, and stop it afterwards."""
-    script, *ours = name.split()
-    command = [sys.executable, str(HERE / f"{script}.py"), *arguments, *ours]
+    """Start one of the servers, which prints its port, and stop it afterwards."""
+    module, *ours = name.split()
+    command = [sys.executable, "-m", f"alone.{module}", *arguments, *ours]
     with (
         log.open("wb") as errors,
         subprocess.Popen(  # noqa: S603 - a script of ours
-            command, stdout=subprocess.PIPE, stderr=errors, text=True
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment()
         ) as process,
     ):
         try:
@@ -62,11 +68,11 @@ def running(name: str, *arguments: str, log: Path) -> Iterator[Server]:
 
 def measure(server: Server, options: argparse.Namespace) -> dict[str, float]:
     """Put load on a server, from a process of its own, and return what that measured."""
-    command = [sys.executable, str(HERE / "load.py"), str(server.port), "--path", ROUTE]
+    command = [sys.executable, "-m", "alone.load", str(server.port), "--path", ROUTE]
     command += ["--pid", str(server.pid), "--seconds", str(options.seconds)]
     command += ["--connections", str(options.connections)]
     done = subprocess.run(  # noqa: S603 - a script of ours
-        command, check=True, capture_output=True, text=True
+        command, check=True, capture_output=True, text=True, env=_environment()
     )
     measured: dict[str, float] = json.loads(done.stdout)
     del measured["cpu_each_s"]  # There is one process, which is the whole.

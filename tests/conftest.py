@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -22,11 +23,11 @@ from tests.support import databases, loops, shared_engines, sharing_out, system
 from tests.support.rows import RowRecorder
 
 
-def gateway_settings(state: Path, **values: object) -> Settings:
+def gateway_settings(state: Path, **values: Any) -> Settings:
     """Return settings that open nothing outside `state`."""
     client = state / "client.json"
     client.write_text(json.dumps({"client_id": "client", "client_secret": "secret"}))
-    defaults = {
+    defaults: dict[str, Any] = {
         "state_dir": state,
         "secret_key": "k" * 40,
         "globus_client_file": client,

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import aiohttp
-from serving import ENGINE_PATH, serve
+from alone.serving import ENGINE_PATH, serve
 
 from resource_server.adapters import log
 from resource_server.adapters.memory.grants import MemoryGrants
@@ -30,6 +30,7 @@ from resource_server.adapters.tracing.requests import RequestTracer
 from resource_server.adapters.usage_reader import read_event_usage, read_usage
 from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.config import Settings
+from resource_server.domain import errors
 from resource_server.domain.catalog import (
     AccessRule,
     Catalog,
@@ -45,7 +46,7 @@ from resource_server.domain.identity import Grant, Identity, Person
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
 from resource_server.domain.lifecycle import Observation
 from resource_server.domain.limit_rules import LimitRules
-from resource_server.ports import RequestObserver
+from resource_server.ports import AnswerStream, RequestObserver
 from resource_server.services.batches import Batches, BatchRules
 from resource_server.services.catalog import LiveCatalog
 from resource_server.services.completions import Completions, UsageReaders
@@ -145,6 +146,10 @@ class OverHttp:
             hops=Hops(engine_s=time.perf_counter() - began),
         )
 
+    async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
+        """Bring answers in one piece alone: the load asks for no streams."""
+        raise errors.StreamComesWhole
+
     async def observe(self, cluster: Cluster) -> Observation:
         """Report an empty site."""
         return Observation(observed_at=time.time())
@@ -182,6 +187,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
         from resource_server.store.files import FileRows  # noqa: PLC0415 - likewise
 
         disk = StoredFiles(Path("/nonexistent"))
+        salts = CacheSalts(b"k" * 32)
         yield Gateway(
             batches=Batches(
                 catalog.current,
@@ -190,6 +196,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
                 disk,
                 views=SiteBoard("alone"),
                 rules=BatchRules(),
+                salts=salts,
             ),
             files=Files(FileRows(), disk, rules=FileRules()),
             catalog=catalog,
@@ -199,7 +206,7 @@ async def open_gateway() -> AsyncIterator[Gateway]:
                 limits=limits,
                 images=RemoteImages(),
                 usage=UsageReaders(answer=read_usage, event=read_event_usage),
-                salts=CacheSalts(b"k" * 32),
+                salts=salts,
                 streams=WholeStreamMaker(),
                 observe_late=observer.late if observer else None,
             ),

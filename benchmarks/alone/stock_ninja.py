@@ -8,10 +8,10 @@ from functools import cache
 
 import aiohttp
 import django
+from alone.serving import ENGINE_PATH, ROUTE, serve
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from serving import ENGINE_PATH, ROUTE, serve
 
 settings.configure(
     ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"], MIDDLEWARE=[], LOGGING_CONFIG=None

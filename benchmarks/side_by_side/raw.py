@@ -26,12 +26,11 @@ async def raw(folder: Path, instance: Instance) -> AsyncIterator[Subject]:
     """Run the proxy beside the body."""
     said = folder / "raw.port"
     key = [] if instance.key_file is None else [str(instance.key_file)]
-    script = str(BENCHMARKS / "alone" / "raw_proxy.py")
     command = Command(
         name="the raw proxy",
-        arguments=[sys.executable, script, str(instance.port), *key],
+        arguments=[sys.executable, "-m", "alone.raw_proxy", str(instance.port), *key],
         log=said,
-        environment=clean_environment(),
+        environment=clean_environment() | {"PYTHONPATH": str(BENCHMARKS)},
     )
     began = time.monotonic()
     async with running(command) as child:

@@ -141,7 +141,7 @@ async def test_a_tool_is_called_with_what_the_question_names(
 
 
 async def test_a_tool_s_result_is_used(site: RunningEngine) -> None:
-    call = {"id": "c1", "type": "function"}
+    call: dict[str, Any] = {"id": "c1", "type": "function"}
     call |= {"function": {"name": "get_weather", "arguments": '{"city": "Paris"}'}}
     said = await message(
         site,

@@ -94,7 +94,7 @@ async def test_other_kinds_of_files_are_read(
     python: Path = Model.named("tiny-whisper").environment(engines_dir()).python
     converted = await asyncio.to_thread(
         subprocess.run,
-        [python, "-c", CONVERT, name, codec],
+        [str(python), "-c", CONVERT, name, codec],
         input=tones.wav("4580"),
         capture_output=True,
         timeout=60,

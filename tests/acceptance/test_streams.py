@@ -119,7 +119,12 @@ async def direct(engine: RunningEngine, body: dict[str, Any]) -> bytes:
 async def test_the_caller_sees_what_the_engine_would_say(
     ready_engine: RunningEngine, asked: dict[str, Any], options: object
 ) -> None:
-    body = {"model": ready_engine.model, "stream": True, "temperature": 0, "seed": 1} | asked
+    body: dict[str, Any] = {
+        "model": ready_engine.model,
+        "stream": True,
+        "temperature": 0,
+        "seed": 1,
+    } | asked
     if options is not None:
         body["stream_options"] = options
     expected = await direct(ready_engine, body)

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600
 
 STORY = [{"role": "user", "content": "Tell me a story."}]
 #: As many as the model's context holds, some seconds of work.
-ENDLESS = {"max_tokens": 1900, "extra_body": {"ignore_eos": True}}
+ENDLESS: dict[str, Any] = {"max_tokens": 1900, "extra_body": {"ignore_eos": True}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 async def asked(client: openai.AsyncOpenAI, **more: Any) -> Any:
     """Return the response to a chat about a story, with its headers."""
-    body = {"model": MODEL, "messages": STORY, "temperature": 0} | more
+    body: dict[str, Any] = {"model": MODEL, "messages": STORY, "temperature": 0} | more
     return await client.chat.completions.with_raw_response.create(**body)
 
 

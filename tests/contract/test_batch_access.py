@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from compute_functions.batch_access.access import Access, InputFile, ResultFolder, Sink
+from compute_functions.batch_access.access import Access, Content, InputFile, ResultFolder, Sink
 from compute_functions.batch_settings import AccessMode
 from compute_functions.contract.batches import BatchOrder
 from compute_functions.errors import AccessRefused, BatchRefused
@@ -65,6 +65,10 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
     with open_folder() as folder:
         made = users_site(folder, access=request.param)
         yield Site(made.access, folder / "home")
+
+
+def writing(content: bytes) -> Content:
+    return lambda file: file.write(content)
 
 
 def hello(file: Sink) -> None:
@@ -213,8 +217,8 @@ def test_results_are_the_persons_and_nobody_elses(site: Site) -> None:
 def test_what_is_there_is_left_as_it_is_and_progress_is_replaced(site: Site) -> None:
     for content in (b"first\n", b"second\n"):
         with site.results() as folder:
-            whole = folder.put("a.jsonl", lambda file, said=content: file.write(said))
-            told = folder.replace("p.json", lambda file, said=content: file.write(said))
+            whole = folder.put("a.jsonl", writing(content))
+            told = folder.replace("p.json", writing(content))
     assert Path(whole).read_bytes() == b"first\n"
     assert Path(told).read_bytes() == b"second\n"
     assert names(Path(folder.path)) == ["a.jsonl", "p.json"]

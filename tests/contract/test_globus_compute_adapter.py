@@ -294,7 +294,8 @@ async def test_a_receipt_for_other_tasks_is_not_believed(service: ComputeService
 
 
 async def test_the_published_queue_address_is_understood(service: ComputeService) -> None:
-    published = get_response_set(V2.get_result_amqp_url).lookup("default").json
+    example: Any = get_response_set(V2.get_result_amqp_url).lookup("default")
+    published = example.json
     load_response(V2.get_result_amqp_url)
     address = service.queue_address()
     assert (address.prefix, address.url) == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import globus_sdk
 import pytest
@@ -32,7 +33,7 @@ class BrowserThatClicks(CommandLineLoginFlowManager):
 
 
 @pytest.fixture
-async def globus(monkeypatch: pytest.MonkeyPatch) -> LocalGlobus:
+async def globus(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalGlobus]:
     async with LocalGlobus(token_lifetime_s=120) as globus:
         for name, value in globus.environment().items():
             monkeypatch.setenv(name, value)

@@ -187,7 +187,8 @@ async def test_a_refresh_token_renews_access_for_its_client_alone(shared: LocalG
     assert (await introspect(shared, renewed["access_token"]))["sub"] == ALICE
     with pytest.raises(globus_sdk.AuthAPIError) as refused:
         await as_gateway(shared, lambda c: c.oauth2_refresh_token(first["refresh_token"]))
-    assert (refused.value.http_status, refused.value.raw_json["error"]) == (400, "invalid_grant")
+    error: Any = refused.value.raw_json
+    assert (refused.value.http_status, error["error"]) == (400, "invalid_grant")
 
 
 async def test_dependent_tokens_are_a_list_for_the_declared_scopes(shared: LocalGlobus) -> None:
@@ -202,7 +203,7 @@ async def test_dependent_tokens_are_a_list_for_the_declared_scopes(shared: Local
     with pytest.raises(globus_sdk.AuthAPIError) as refused:
         await as_gateway(shared, lambda c: c.oauth2_get_dependent_tokens(token, scope="openid"))
     assert refused.value.http_status == 403
-    error = refused.value.raw_json
+    error: Any = refused.value.raw_json
     assert error["error"] == "dependent_consent_required"
     assert error["errors"][0]["unapproved_scopes"] == ["openid"]
 

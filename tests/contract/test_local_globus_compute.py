@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import requests
-from globus_compute_common import messagepack
 from globus_sdk import ComputeClientV2, ComputeClientV3
 from pika.exceptions import ChannelClosedByBroker
 
@@ -170,7 +169,7 @@ async def test_a_task_goes_to_a_started_worker_and_its_result_comes_back(owner: 
 
             worker.finish(task.task_id, "11\n1")
             with owner.results(submitted) as results:
-                assert messagepack.unpack(results.next()[1]).data == "11\n1"
+                assert results.result().data == "11\n1"
             assert_shaped_like(owner.task(submitted), published(ComputeClientV2.get_task))
             many = owner.v2(lambda c: c.get_task_batch([str(task.task_id), NOBODY]))
             assert_shaped_like(many, published(ComputeClientV2.get_task_batch))
@@ -205,7 +204,7 @@ async def test_a_failed_task_tells_the_exception(owner: Person) -> None:
             worker = agent.start_worker()
             worker.finish(worker.next_task()[1].task_id, "Traceback", error="ValueError")
             with owner.results(submitted) as results:
-                assert messagepack.unpack(results.next()[1]).is_error
+                assert results.result().is_error
             view = owner.task(submitted)
             assert (view["status"], view["exception"]) == ("failed", "Traceback")
 
@@ -262,7 +261,7 @@ async def test_a_worker_that_cannot_start_fails_what_waits_for_it(owner: Person)
             worker = agent.start_worker()
             worker.beat(error="no such module: vllm")
             with owner.results(submitted) as results:
-                message = messagepack.unpack(results.next()[1])
+                message = results.result()
             assert message.error_details.user_message == "no such module: vllm"
             assert owner.task(submitted)["exception"] == "no such module: vllm"
 
@@ -315,7 +314,12 @@ async def test_a_submission_is_checked(owner: Person, bob: Person) -> None:
             assert refused(lambda: owner.submit(agent.id, foreign)) == (403, 8)
             assert refused(lambda: owner.submit(agent.id, NOBODY)) == (404, 3)
             assert refused(lambda: owner.submit(NOBODY, function_id)) == (404, 4)
-            for body in ({"tasks": {}}, {"tasks": {function_id: "text"}}, {"tasks": [1]}):
+            bodies: list[dict[str, Any]] = [
+                {"tasks": {}},
+                {"tasks": {function_id: "text"}},
+                {"tasks": [1]},
+            ]
+            for body in bodies:
                 call = lambda b=body: owner.v3(lambda c: c.submit(agent.id, b))  # noqa: E731 - two calls deep
                 assert refused(call) == (400, 17)
             bad_group = {"task_group_id": "tg.*"}
@@ -378,7 +382,7 @@ async def test_a_worker_cannot_answer_for_another(owner: Person, stranger: Perso
             impostor.finish(task_id, "11\n666")
             worker.finish(task_id, "11\n1")
             with owner.results(submitted) as results:
-                assert messagepack.unpack(results.next()[1]).data == "11\n1"
+                assert results.result().data == "11\n1"
 
     await in_thread(work)
 
@@ -408,7 +412,7 @@ async def test_junk_from_an_endpoint_disturbs_nobody(owner: Person, junk: bytes)
             worker.finish(task_id, "11\n1")
             worker.finish(task_id, "11\n2")
             with owner.results(submitted) as results:
-                assert messagepack.unpack(results.next()[1]).data == "11\n1"
+                assert results.result().data == "11\n1"
                 left = results.channel.queue_declare(results.queue, passive=True)
             assert left.method.message_count == 0
             assert owner.task(submitted)["result"] == "11\n1"
@@ -436,7 +440,7 @@ async def test_a_queued_task_and_a_result_survive_a_restart() -> None:
 
         def look() -> tuple[str, str]:
             with owner.results(submitted) as results:
-                message = messagepack.unpack(results.next()[1])
+                message = results.result()
             return message.data, owner.task(submitted)["result"]
 
         assert await in_thread(look) == ("11\n1", "11\n1")

@@ -8,7 +8,6 @@ from typing import Any
 import globus_sdk
 import pytest
 import requests
-from globus_compute_common import messagepack
 from globus_sdk import ComputeClientV2
 
 from tests.support.compute_person import COMPUTE, SOURCE, Person, in_thread, refused
@@ -78,7 +77,7 @@ async def test_a_result_over_ten_megabytes_is_replaced_by_an_error(owner: Person
             worker = agent.start_worker()
             worker.finish(worker.next_task()[1].task_id, "x" * _TEN_MEGABYTES)
             with owner.results(submitted) as results:
-                message = messagepack.unpack(results.next()[1])
+                message = results.result()
             assert "exceeded current limit of 10000000B" in message.error_details.user_message
             assert owner.task(submitted)["status"] == "failed"
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from lab.system.redis import Redis
 from resource_server.adapters.redeemed_files import SWEEP_EVERY_S, RedeemedFiles
 from resource_server.adapters.redis.connection import open_redis
 from resource_server.adapters.redis.redeemed import RedeemedEverywhere, RedisRedeemed
 from resource_server.domain import errors
 from resource_server.ports import RedeemedCredentials
-from tests.support.system import Redis
 
 LONG_S = 600.0
 

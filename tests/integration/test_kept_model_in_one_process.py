@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -61,7 +62,7 @@ async def kept(folder: Path) -> AsyncIterator[Kept]:
     async with LocalGlobus(folder / "globus") as globus:
         stand_in = StandIn(url=globus.url, folder=globus.state)
         token = await globus.token("alice@example.org")
-        settings = {"relay_port": str(port), "catalog_poll_s": "0.1"}
+        settings: dict[str, Any] = {"relay_port": str(port), "catalog_poll_s": "0.1"}
         async with (
             gateway(folder / "gateway", stand_in, **settings) as running,
             aiohttp.ClientSession(

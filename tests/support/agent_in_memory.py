@@ -184,8 +184,9 @@ class AgentPlant:
             in_flight=0,
         )
         if before is not None:
-            kept = {"started_at": before.started_at, "ready_at": before.ready_at}
-            registration = replace(registration, **kept)
+            registration = replace(
+                registration, started_at=before.started_at, ready_at=before.ready_at
+            )
         registration.write(self.site)
 
     @property

@@ -3,10 +3,11 @@
     python -P tests/support/batch_engine.py (--port N | --socket PATH) --record FILE [--delay-s S]
         [--slots N]
 
-Every request that it takes is a line of the record: the request's text. The text of a line can ask
-for something: `sleep:2` for a late answer, `status:503` for a refusal each time, `once:500` for one
-the first time, `garbage` for no JSON, `hangup` for a lost connection, `kill` for
-the engine's death.
+It answers at all the paths that lines may name, each in its own words and with its own names for
+tokens. Every request that it takes is a line of the record: the request's text. The text of a line
+can ask for something: `sleep:2` for a late answer, `status:503` for a refusal each time, `once:500`
+for one the first time, `garbage` for no JSON, `hangup` for a lost connection, `kill` for the
+engine's death.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 _END = b"\r\n\r\n"
 
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -97,25 +99,29 @@ class Connection(asyncio.Protocol):
             status = 200 if head.startswith(b"GET /health") else 404
             self._answer(status, b"{}")
             return
+        path = head.split(b" ", 2)[1].decode()
+        if path not in _ANSWERS:
+            self._answer(404, b"{}")
+            return
         values = json.loads(body)
-        text = str(values["messages"][-1]["content"])
+        text = _text(values)
         self._record.note(text)
         word, _, value = text.rpartition(" ")[2].partition(":")
         delay_s = float(value) if word == "sleep" else self._delay_s
         status = self._status(word, value, text)
         if self._slots is not None:
-            self._slots.take(delay_s, lambda: self._reply(status, word, values))
+            self._slots.take(delay_s, lambda: self._reply(status, word, path, values))
         elif delay_s > 0:
-            asyncio.get_running_loop().call_later(delay_s, self._reply, status, word, values)
+            asyncio.get_running_loop().call_later(delay_s, self._reply, status, word, path, values)
         else:
-            self._reply(status, word, values)
+            self._reply(status, word, path, values)
 
     def _status(self, word: str, value: str, text: str) -> int:
         if word == "status" or (word == "once" and self._record.asked[text] == 1):
             return int(value)
         return 200
 
-    def _reply(self, status: int, word: str, values: dict[str, object]) -> None:
+    def _reply(self, status: int, word: str, path: str, values: dict[str, Any]) -> None:
         if word == "kill":
             os._exit(1)  # As an engine that crashes: nobody is told.
         if word == "hangup":
@@ -126,7 +132,9 @@ class Connection(asyncio.Protocol):
             error = {"message": "as asked", "type": "test_error", "code": None, "param": None}
             self._answer(status, json.dumps({"error": error}).encode())
         else:
-            self._answer(status, _completion(values))
+            answer = {"model": values["model"], **_ANSWERS[path](_text(values))}
+            answer["priority"] = values.get("priority")
+            self._answer(status, json.dumps(answer).encode())
 
     def _answer(self, status: int, body: bytes) -> None:
         if self._transport.is_closing():
@@ -135,17 +143,70 @@ class Connection(asyncio.Protocol):
         self._transport.write(head % (status, len(body)) + body)
 
 
-def _completion(values: dict[str, object]) -> bytes:
-    text = values["messages"][-1]["content"]
-    answer = {
+def _text(values: dict[str, Any]) -> str:
+    """Return what a request asks, whichever field its endpoint has for that."""
+    if "messages" in values:
+        return str(values["messages"][-1]["content"])
+    asked = next(values[name] for name in ("prompt", "input", "query") if name in values)
+    return str(asked[0] if isinstance(asked, list) else asked)
+
+
+def _chat(text: str) -> dict[str, Any]:
+    return {
         "id": "chatcmpl-1",
         "object": "chat.completion",
-        "model": values["model"],
         "choices": [{"index": 0, "message": {"role": "assistant", "content": f"{text}!"}}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
-        "priority": values.get("priority"),
     }
-    return json.dumps(answer).encode()
+
+
+def _completion(text: str) -> dict[str, Any]:
+    return {
+        "id": "cmpl-1",
+        "object": "text_completion",
+        "choices": [{"index": 0, "text": f"{text}!"}],
+        "usage": {"prompt_tokens": 2, "completion_tokens": 6, "total_tokens": 8},
+    }
+
+
+def _response(text: str) -> dict[str, Any]:
+    return {
+        "id": "resp_1",
+        "object": "response",
+        "output": [{"type": "message", "content": [{"type": "output_text", "text": f"{text}!"}]}],
+        "usage": {
+            "input_tokens": 7,
+            "input_tokens_details": {"cached_tokens": 4},
+            "output_tokens": 9,
+            "output_tokens_details": {"reasoning_tokens": 1},
+            "total_tokens": 16,
+        },
+    }
+
+
+def _embeddings(text: str) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": [{"object": "embedding", "index": 0, "embedding": [*f"{text}!".encode()]}],
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    }
+
+
+def _ranking(text: str) -> dict[str, Any]:
+    return {
+        "id": "rerank-1",
+        "results": [{"index": 0, "relevance_score": 0.5, "document": {"text": f"{text}!"}}],
+        "usage": {"total_tokens": 11},
+    }
+
+
+_ANSWERS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "/v1/chat/completions": _chat,
+    "/v1/completions": _completion,
+    "/v1/embeddings": _embeddings,
+    "/v1/responses": _response,
+    "/v1/rerank": _ranking,
+}
 
 
 def _content_length(head: bytes) -> int:

@@ -147,12 +147,16 @@ async def served_batches(
     folder: Path,
     *,
     offer: Mapping[str, Any] | None = None,
+    catalog: Catalog | None = None,
     rules: FileRules | None = None,
     **options: Any,
 ) -> AsyncIterator[BatchService]:
-    """Serve a gateway that takes batches; a database must be there."""
+    """Serve a gateway that takes batches; a database must be there.
+
+    `offer` changes what the cluster of `batch_catalog` offers; `catalog` stands in for all of it.
+    """
     globus, tokens = people
-    plant = BatchPlant(folder, catalog=batch_catalog(**(offer or {})))
+    plant = BatchPlant(folder, catalog=catalog or batch_catalog(**(offer or {})))
     async with (
         served_gateway(
             globus,

@@ -21,6 +21,7 @@ from resource_server.domain.files import FileRules, StoredFile, Upload
 from resource_server.domain.identity import Person
 from resource_server.domain.routing import Base
 from resource_server.domain.site_functions import SiteFunction
+from resource_server.domain.upkeep import Upkeep
 from resource_server.ports import SiteCalls, SiteViews, Tenure
 from resource_server.services.batch_duties import BatchDuty, Means
 from resource_server.services.batches import Batches, BatchRules
@@ -41,6 +42,7 @@ from tests.support.slurm_site import FRAMEWORK, MODEL
 #: Whose members may have batches done.
 GROUP = "20000000-0000-4000-8000-000000000001"
 CLUSTER = "site"
+KEPT = Upkeep(gpus=1, walltime_s=3600)
 ALICE = person("alice@example.org", GROUP)
 BOB = person("bob@example.org", GROUP)
 CAROL = person("carol@example.org", GROUP)
@@ -87,9 +89,13 @@ def cluster(name: str = CLUSTER, batches: BatchOffer | None = None) -> Cluster:
 
 
 def model(*places: str, name: str = MODEL, flags: frozenset[Flag] | None = None) -> Model:
-    """Return a model that takes batches, at clusters."""
+    """Return a model that takes batches, kept at clusters."""
     found = catalogs.model(name, *(f"{place}/{FRAMEWORK}" for place in places or (CLUSTER,)))
-    return replace(found, flags=frozenset({Flag.BATCH}) if flags is None else flags)
+    return replace(
+        found,
+        flags=frozenset({Flag.BATCH}) if flags is None else flags,
+        deployments=tuple(replace(one, upkeep=KEPT) for one in found.deployments),
+    )
 
 
 async def stream(content: bytes, *, cut: int = 1000) -> AsyncIterator[bytes]:

@@ -181,16 +181,16 @@ def said(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(one) for one in log.splitlines() if one.startswith("{")]
 
 
-def outcome(folder: Path) -> dict[str, object]:
+def outcome(folder: Path) -> dict[str, Any]:
     """Return how a batch ended."""
-    found: dict[str, object] = json.loads((folder / "outcome.json").read_text())
+    found: dict[str, Any] = json.loads((folder / "outcome.json").read_text())
     return found
 
 
-def progress(folder: Path) -> dict[str, object]:
+def progress(folder: Path) -> dict[str, Any]:
     """Return what a runner told last; empty before the first."""
     path = folder / "progress.json"
-    found: dict[str, object] = json.loads(path.read_text()) if path.exists() else {}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
@@ -199,13 +199,13 @@ def recorded(folder: Path) -> int:
     return int(str(progress(folder).get("recorded", 0)))
 
 
-def json_lines(path: Path) -> list[dict[str, object]]:
+def json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSONL file; none if there is no file."""
     # Not `splitlines`: a string may have line ends that are none of JSONL's.
     return [json.loads(one) for one in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
-def results(folder: Path) -> list[dict[str, object]]:
+def results(folder: Path) -> list[dict[str, Any]]:
     """Return the lines of both result files."""
     return json_lines(folder / "output.jsonl") + json_lines(folder / "errors.jsonl")
 
@@ -230,13 +230,13 @@ async def reached(happened: Callable[[], object], run: BatchRun) -> None:
             await asyncio.sleep(0.02)
 
 
-async def by_hand(*arguments: str) -> int:
+async def by_hand(*arguments: str, shown: int = asyncio.subprocess.DEVNULL) -> int:
     """Give `python -m batch` a command, as a person does; returns the exit status."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "batch", *arguments),
         cwd=ROOT,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+        stdout=shown,
+        stderr=shown,
         env=clean_environment(),
     )
     async with asyncio.timeout(LONG_S):

@@ -144,9 +144,9 @@ class ComputeDouble:
         url = f"http://127.0.0.1:{self._http_port}"
         return ServiceAddresses(auth=f"{url}/auth", compute=url)
 
-    def cluster(self, endpoint_id: str = ENDPOINT, **target: object) -> Cluster:
+    def cluster(self, endpoint_id: str = ENDPOINT, **target: Any) -> Cluster:
         """Return a cluster of the client `local`; `target` replaces parts of its target."""
-        values = {
+        values: dict[str, Any] = {
             "client": "local",
             "endpoint_id": endpoint_id,
             "functions": {"run_request": FUNCTION, "site_status": STATUS_FUNCTION},

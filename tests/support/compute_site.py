@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -97,10 +98,10 @@ class ComputeSite:
         """The site's directory."""
         return self._site
 
-    def cluster(self, *, timeout_s: float = 60.0, **target: object) -> Cluster:
+    def cluster(self, *, timeout_s: float = 60.0, **target: Any) -> Cluster:
         """Return the cluster as a catalog would name it; `target` replaces parts of its target."""
         lock = FunctionLock.read(self._lock)
-        values = {
+        values: dict[str, Any] = {
             "client": "local",
             "endpoint_id": self.endpoint.status().id,
             "functions": {name: entry.id for name, entry in lock.functions.items()},
@@ -121,7 +122,7 @@ class ComputeSite:
         await self._register_functions()
         self.endpoint.configure(
             endpoint_files.Settings(
-                templates=endpoint_files.LOCAL,
+                templates=endpoint_files.TEMPLATES / "local",
                 site_dir=self._site.root,
                 allowed_functions=tuple(FunctionLock.read(self._lock).allowed(STUBS)),
                 display_name="local",
@@ -155,7 +156,7 @@ class ComputeSite:
             host=socket.gethostname(),
             started_at=time.time(),
             heartbeat=time.time() + 3600,  # No launcher renews it during the test.
-            paths=("/v1/chat/completions",),
+            paths={"/v1/chat/completions": "/v1/chat/completions"},
         ).write(self._site)
 
     async def _register_functions(self) -> None:

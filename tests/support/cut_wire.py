@@ -17,7 +17,7 @@ class CutWire:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._open: set[asyncio.Transport] = set()
+        self._open: set[asyncio.WriteTransport] = set()
         self.down = False
         self.cuts = 0
 

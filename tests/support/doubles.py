@@ -14,9 +14,17 @@ from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
 from resource_server.domain.identity import Authentication, Grant, Identity, Person
 from resource_server.domain.inference import Hops, InferenceAnswer, InferenceRequest, Late
+from resource_server.ports import AnswerStream, RequestBody
 
 
-class BackendThatEchoes:
+class BackendWithoutStreams:
+    """Brings answers in one piece alone."""
+
+    async def stream(self, cluster: Cluster, request: InferenceRequest) -> AnswerStream:
+        raise errors.StreamComesWhole
+
+
+class BackendThatEchoes(BackendWithoutStreams):
     """Answers with the request's own body, up to the size that a task carries.
 
     The status is 200 unless a test sets another; an `error` is raised instead of an answer.
@@ -45,13 +53,20 @@ class BackendThatEchoes:
         )
 
 
-class BackendThatIsAway:
+class BackendThatIsAway(BackendWithoutStreams):
     """Reaches no cluster."""
 
     async def infer(
         self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
     ) -> InferenceAnswer:
         raise errors.BackendUnavailable(f"The cluster '{cluster.name}' is offline.")
+
+
+class ImagesThatAreNotAskedFor:
+    """Stands where no request names an image."""
+
+    async def inlined(self, body: RequestBody) -> RequestBody:
+        raise AssertionError("nothing here names an image")
 
 
 class IdentityProviderWithPeople:

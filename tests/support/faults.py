@@ -250,7 +250,7 @@ def write_files(folder: Path, *sites: Mapping[str, object]) -> None:
         path.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
 
 
-def settings_of(port: int) -> dict[str, str]:
+def settings_of(port: int) -> dict[str, Any]:
     """Return the settings of a gateway that relays reach on a port."""
     return ENDLESS | {
         "relay_port": str(port),
@@ -261,7 +261,7 @@ def settings_of(port: int) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def plant(globus: LocalGlobus, **settings: str) -> AsyncIterator[Plant]:
+async def plant(globus: LocalGlobus, **settings: Any) -> AsyncIterator[Plant]:
     """Run all of it; `settings` are further ones of the gateway."""
     stand_in = StandIn(url=globus.url, folder=globus.state)
     token, port, engine = await globus.token("alice@example.org"), free_port(), PacedEngine()

@@ -53,7 +53,7 @@ class Processes:
         return self.running
 
     @asynccontextmanager
-    async def served(self, folder: Path, **settings: str) -> AsyncIterator[Processes]:
+    async def served(self, folder: Path, **settings: Any) -> AsyncIterator[Processes]:
         """Run a gateway of several processes, and yield all this with it.
 
         `settings` are further ones, by name.

@@ -93,10 +93,11 @@ class Service:
         headers = {"Authorization": f"Bearer {token}"}
         url = f"/resource_server/{path}"
         async with self.client.request(method, url, headers=headers, **body) as response:
+            streamed = response.content_type == "text/event-stream"
             return Answer(
                 status=response.status,
                 headers=dict(response.headers),
-                body=await response.json(content_type=None),
+                body=await (response.text() if streamed else response.json(content_type=None)),
             )
 
     async def usable(self, token: str) -> set[str]:
@@ -124,7 +125,7 @@ async def service_of(globus: LocalGlobus, **settings: Any) -> AsyncIterator[Serv
         )
         for name in MODELS
     ]
-    values = {"rule": SERVICE, "sites": SiteThatReports(instances)} | settings
+    values: dict[str, Any] = {"rule": SERVICE, "sites": SiteThatReports(instances)} | settings
     async with (
         served_gateway(globus, CATALOG, backend=BackendThatEchoes(), **values) as url,
         # Without aiohttp's own limit of 100 connections: people do not wait for one another.

@@ -40,7 +40,7 @@ class RowRecorder:
         """Note the outcome: a test passed if its call passed and no phase failed."""
         if report.when != "call" and report.passed:
             return
-        for row in {row for name, row in report.user_properties if name == "row"}:
+        for row in {str(row) for name, row in report.user_properties if name == "row"}:
             self._outcomes[row][report.nodeid] = report.passed
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

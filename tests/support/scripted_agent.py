@@ -74,6 +74,12 @@ class Ear:
         self.channel.basic_ack(method.delivery_tag)
         return properties, body
 
+    def result(self) -> Result:
+        """Return the next message, which must be a task's result."""
+        message = messagepack.unpack(self.next()[1])
+        assert isinstance(message, Result)
+        return message
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection.is_open:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -16,7 +16,7 @@ _LAST_S = 10.0
 
 @asynccontextmanager
 async def served(
-    application: Any, *, lifespan: str = "off", grace_s: int = 5
+    application: Any, *, lifespan: Literal["on", "off"] = "off", grace_s: int = 5
 ) -> AsyncIterator[int]:
     """Serve an ASGI application on the loopback; yields the port."""
     config = uvicorn.Config(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 
@@ -250,7 +250,7 @@ async def site_hub(
         yield SiteHub(board=board, relays=relays, agents=agents, port=listener.port)
 
 
-def kept_catalog(site: RelaySite, *, version: int = 1, **upkeep: int) -> Catalog:
+def kept_catalog(site: RelaySite, *, version: int = 1, **upkeep: Any) -> Catalog:
     """Return a catalog in which the site keeps one model."""
     place = Deployment(
         cluster=site.cluster,

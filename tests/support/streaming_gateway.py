@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ class Streaming:
 
     port: int
     client: aiohttp.ClientSession
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[MutableMapping[str, Any]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -69,12 +69,12 @@ class Streaming:
         )
         return client
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[MutableMapping[str, Any]]:
         """Return the lines of all requests that are over, but those for metrics."""
         found = [event for event in self.events if event["event"] == "http_request"]
         return [line for line in found if line["path"] != "/metrics"]
 
-    async def line(self) -> dict[str, Any]:
+    async def line(self) -> MutableMapping[str, Any]:
         """Return the line of the only request, when it is over."""
         await eventually(self.lines)
         return self.lines()[0]

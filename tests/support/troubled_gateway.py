@@ -18,6 +18,7 @@ class GatewayThatBreaksOff:
 
     `refuses_token`: 401. `busy`: 503. `cut_uploads` and `cut_answers`: the connection is lost,
     before anything was kept, and after. `cut_downloads`: after so many bytes of a file.
+    `refusal` (status, message, code) answers who asks for the list.
     What asks for `held`, as `GET /v1/batches`, waits until `let`; that it came says `came`.
     """
 
@@ -33,6 +34,7 @@ class GatewayThatBreaksOff:
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
+    refusal: tuple[int, str, str] | None = None
     held: str = ""
     came: asyncio.Event = field(default_factory=asyncio.Event)
     let: asyncio.Event = field(default_factory=asyncio.Event)
@@ -75,6 +77,8 @@ class GatewayThatBreaksOff:
         return found
 
     async def _list(self, request: web.Request) -> web.Response:
+        if self.refusal:
+            return _error(*self.refusal)
         return web.json_response({"data": [], "has_more": False})
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -166,5 +170,5 @@ def _cut(request: web.Request) -> NoReturn:
     raise asyncio.CancelledError
 
 
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": {"message": message, "code": "c"}}, status=status)
+def _error(status: int, message: str, code: str = "c") -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code}}, status=status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -103,7 +103,7 @@ class Waited:
     site: RelaySite
     backend: BackendThatIsLoaded
     clients: dict[str, aiohttp.ClientSession]
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[MutableMapping[str, Any]] = field(default_factory=list)
 
     @property
     def client(self) -> aiohttp.ClientSession:
@@ -140,7 +140,7 @@ class Waited:
         await eventually_so(is_so)
         return found[-1]
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[MutableMapping[str, Any]]:
         """Return the lines of all requests to engines that are over."""
         return [event for event in self.events if event.get("operation")]
 

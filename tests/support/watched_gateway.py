@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,13 +30,13 @@ class Watched:
     url: str
     client: aiohttp.ClientSession
     backend: BackendThatEchoes
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[MutableMapping[str, Any]] = field(default_factory=list)
 
     async def metrics(self) -> Scrape:
         """Read the page of metrics."""
         return await Scrape.of(self.url)
 
-    def line(self) -> dict[str, Any]:
+    def line(self) -> MutableMapping[str, Any]:
         """Return the line of the last request but those for metrics."""
         found = [e for e in self.events if e["event"] == "http_request"]
         return [line for line in found if line["path"] != "/metrics"][-1]

@@ -5,7 +5,7 @@ Its models are served by an engine that keeps a diary of all that it was asked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ async def stand(folder: Path, *, say: Say = silently, **gateway: str) -> AsyncIt
         yield Stand(running=running, token=token)
 
 
-def _model(folder: Path, name: str, lifecycle: dict[str, object]) -> KeptModel:
+def _model(folder: Path, name: str, lifecycle: Mapping[str, object]) -> KeptModel:
     made = KeptModel.small(name, (FIRST,), lifecycle, load_s=LOAD_S)
     arguments = [*made.said["arguments"], "--diary", str(_diary(folder, name))]
     own = {"flags": ["B"], "batch": {"concurrency": SLOWLY}, "arguments": arguments}

@@ -66,12 +66,13 @@ def read_lines(offer: Offer) -> object:
 def engine_routes(offer: Offer) -> object:
     """Return what routes answer that no SDK knows."""
     said = {}
-    for route, fields in {
+    asked: dict[str, dict[str, Any]] = {
         "tokenize": {"model": "chat", "prompt": "Hello"},
         "detokenize": {"model": "chat", "tokens": [1, 2, 3]},
         "rerank": {"model": "reranker", "query": "music", "documents": ["a violin", "rain"]},
         "classify": {"model": "classifier", "input": ["rain and wind"]},
-    }.items():
+    }
+    for route, fields in asked.items():
         fields |= {"model": offer["models"][fields["model"]]}
         url = f"{offer['base_url']}/{route}"
         answer = requests.post(url, headers=headers(offer), json=fields, timeout=(10, 300))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import report
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, Field
@@ -62,14 +64,14 @@ def stream(offer: Offer) -> object:
 
 def stream_with_usage(offer: Offer) -> object:
     """Add the chunks up, as LangChain's documentation does."""
-    whole = None
+    whole: Any = None
     for chunk in model(offer).stream("What is the capital of Norway?", stream_usage=True):
         whole = chunk if whole is None else whole + chunk
     return {"text": whole.content, "tokens": whole.usage_metadata["output_tokens"]}
 
 
 def stream_of_tools(offer: Offer) -> object:
-    whole = None
+    whole: Any = None
     asked = model(offer).bind_tools([GetWeather])
     for chunk in asked.stream("What is the weather in Oslo?"):
         whole = chunk if whole is None else whole + chunk

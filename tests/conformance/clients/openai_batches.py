@@ -85,6 +85,7 @@ def a_file_with_an_end(offer: Offer) -> object:
             purpose="batch",
             expires_after={"anchor": "created_at", "seconds": 7200},
         )
+        assert made.expires_at is not None
         return made.expires_at - made.created_at
 
 
@@ -185,6 +186,7 @@ async def _all_async(offer: Offer) -> object:
                 await asyncio.sleep(0.1)
                 batch = await opened.batches.retrieve(made.id)
         batches = [one.id async for one in opened.batches.list(limit=2)]
+        assert batch.output_file_id is not None
         content = await opened.files.content(batch.output_file_id)
         async with opened.files.with_streaming_response.content(batch.output_file_id) as streamed:
             pieces = b"".join([piece async for piece in streamed.iter_bytes()])

@@ -82,7 +82,8 @@ def parameters(offer: Offer) -> object:
             extra_body={"top_k": 5, "chat_template_kwargs": {"enable_thinking": False}},
         )
     choice = answer.choices[0]
-    return {"text": choice.message.content, "logprobs": len(choice.logprobs.content)}
+    logprobs: Any = choice.logprobs
+    return {"text": choice.message.content, "logprobs": len(logprobs.content)}
 
 
 def reasoning(offer: Offer) -> object:
@@ -138,7 +139,7 @@ def _look(offer: Offer, url: str) -> object:
     return ask(offer, content, model="vision").choices[0].message.content
 
 
-def transcription(offer: Offer, **more: str) -> object:
+def transcription(offer: Offer, **more: Any) -> object:
     with client(offer) as opened, open(offer["sound"], "rb") as file:  # noqa: PTH123 - as users do
         answer = opened.audio.transcriptions.create(
             model=offer["models"]["speech"], file=file, temperature=0, **more
@@ -191,7 +192,9 @@ def embeddings_of_tokens(offer: Offer) -> object:
 
 def models(offer: Offer) -> object:
     with client(offer) as opened:
-        return [{"id": m.id, "object": m.object, **m.model_extra} for m in opened.models.list()]
+        return [
+            {"id": m.id, "object": m.object, **(m.model_extra or {})} for m in opened.models.list()
+        ]
 
 
 def one_model(offer: Offer) -> object:

@@ -141,13 +141,14 @@ def responses(offer: Offer) -> object:
     ):
         events = list(stream)
         final = stream.get_final_response()
+        used: Any = final.usage
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     return {
         "first": events[0].type,
         "last": events[-1].type,
         "text": "".join(deltas),
         "whole": final.output_text,
-        "tokens": final.usage.output_tokens,
+        "tokens": used.output_tokens,
     }
 
 
@@ -166,7 +167,7 @@ def transcription(offer: Offer) -> object:
         for event in opened.audio.transcriptions.create(
             model=offer["models"]["speech"], file=file, temperature=0, stream=True
         ):
-            said = event.to_dict()
+            said: Any = event.to_dict()
             for choice in said["choices"]:
                 text += choice["delta"].get("content") or ""
     return text

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from resource_server.adapters.globus_compute import GlobusComputeBackend
 from resource_server.domain import errors
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Stopped
 from tests.support.compute_double import ComputeDouble
 from tests.support.eventually import eventually
 
@@ -80,7 +80,7 @@ ANSWER = {
 async def test_who_leaves_after_it_was_sent_is_told_late_what_came_of_it(
     service: ComputeDouble,
 ) -> None:
-    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    told: asyncio.Queue[InferenceAnswer | Stopped | None] = asyncio.Queue()
     async with GlobusComputeBackend(service.clients, addresses=service.addresses) as backend:
         asking = asyncio.create_task(
             backend.infer(service.cluster(), request(1), late=told.put_nowait)
@@ -100,7 +100,7 @@ async def test_who_leaves_after_it_was_sent_is_told_late_what_came_of_it(
 
 
 async def test_a_failure_that_comes_late_is_told_as_nothing_known(service: ComputeDouble) -> None:
-    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    told: asyncio.Queue[InferenceAnswer | Stopped | None] = asyncio.Queue()
     said = {"v": 1, "kind": "failure", "code": "engine_unreachable", "message": ""}
     async with GlobusComputeBackend(service.clients, addresses=service.addresses) as backend:
         asking = asyncio.create_task(
@@ -117,7 +117,7 @@ async def test_a_failure_that_comes_late_is_told_as_nothing_known(service: Compu
 async def test_who_leaves_before_it_was_sent_takes_the_request_along(
     service: ComputeDouble,
 ) -> None:
-    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    told: asyncio.Queue[InferenceAnswer | Stopped | None] = asyncio.Queue()
     async with GlobusComputeBackend(
         service.clients, addresses=service.addresses, allowance=4
     ) as backend:
@@ -139,7 +139,7 @@ async def test_who_leaves_before_it_was_sent_takes_the_request_along(
 
 
 async def test_a_gateway_that_stops_tells_that_nothing_is_known(service: ComputeDouble) -> None:
-    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    told: asyncio.Queue[InferenceAnswer | Stopped | None] = asyncio.Queue()
     async with GlobusComputeBackend(service.clients, addresses=service.addresses) as backend:
         asking = asyncio.create_task(
             backend.infer(service.cluster(), request(1), late=told.put_nowait)
@@ -155,7 +155,7 @@ async def test_a_gateway_that_stops_tells_that_nothing_is_known(service: Compute
 async def test_who_leaves_while_the_service_refuses_is_not_sent_again(
     service: ComputeDouble,
 ) -> None:
-    told: asyncio.Queue[InferenceAnswer | None] = asyncio.Queue()
+    told: asyncio.Queue[InferenceAnswer | Stopped | None] = asyncio.Queue()
     released = asyncio.Event()
 
     async def throttle(_: web.Request) -> web.StreamResponse:

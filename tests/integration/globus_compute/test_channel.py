@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from typing import Any
 
 import pytest
 import structlog
@@ -161,7 +162,7 @@ async def test_what_waits_is_bounded(service: ComputeDouble, channel: TaskChanne
     ],
 )
 async def test_a_target_that_cannot_be_right_is_the_operators_business(
-    service: ComputeDouble, channel: TaskChannel, target: dict[str, object]
+    service: ComputeDouble, channel: TaskChannel, target: dict[str, Any]
 ) -> None:
     with capture_logs() as logs, pytest.raises(errors.BackendUnavailable, match="operators"):
         await call(channel, service.cluster(**target))

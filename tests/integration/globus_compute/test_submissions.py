@@ -108,7 +108,8 @@ async def test_a_throttled_submission_is_sent_again_after_the_wait(
     async with asyncio.TaskGroup() as group:
         calls = [group.create_task(call(channel, service.cluster(), {"n": n})) for n in range(3)]
         group.create_task(service.answer(3))
-    assert [each.result().result.value["n"] for each in calls] == [0, 1, 2]
+    values: list[Any] = [each.result().result.value for each in calls]
+    assert [value["n"] for value in values] == [0, 1, 2]
     assert asyncio.get_running_loop().time() - started >= 1
     assert len(service.submissions) == 2
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, web
@@ -234,7 +235,8 @@ async def test_parts_are_whole_however_they_are_cut(parts, places):
     body = b"".join(encoded(kind, payload) for kind, payload in parts)
     edges = [0, *sorted(min(place, len(body)) for place in places), len(body)]
     pieces = [body[a:b] for a, b in pairwise(edges)]
-    seen = [part async for part in decoded(ContentInPieces(pieces))]
+    content: Any = ContentInPieces(pieces)
+    seen = [part async for part in decoded(content)]
 
     def joined(items):
         data, others = b"", []

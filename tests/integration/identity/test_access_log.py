@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from io import BytesIO
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -33,7 +34,7 @@ async def test_no_prompt_and_no_token_is_ever_logged(recorded, globus):
     tokens = [await globus.token(name) for name in ("alice@example.org", "eve@evil.example")]
     alice, eve = tokens
     body = chat("open", SECRET)
-    sent = [
+    sent: list[tuple[str, str, dict[str, Any]]] = [
         (CHAT, alice, {"json": body}),
         (CHAT, alice, {"json": chat("private", SECRET)}),
         (CHAT, alice, {"json": chat(SECRET, SECRET)}),
@@ -61,6 +62,7 @@ async def test_no_prompt_and_no_token_is_ever_logged(recorded, globus):
     lines = [event for event in events if event["event"] == "http_request"]
     assert [line["status"] for line in lines] == statuses
     assert {200, 400, 401, 404, 413} <= set(statuses)
+    assert 500 not in statuses
     assert all("error_code" in line for line in lines if line["status"] >= 400)
     everything = said()
     assert SECRET not in everything

@@ -50,6 +50,10 @@ class ControllerProcess:
         """Put a model into its files."""
         describe(self.catalog, model)
 
+    def serves(self) -> bool:
+        """Say whether it is up."""
+        return bool(self.log("process_serves"))
+
     def log(self, event: str) -> list[dict[str, Any]]:
         """Return the lines of its log about an event."""
         lines = self.child.command.log.read_text(encoding="utf-8").splitlines()
@@ -176,6 +180,4 @@ async def test_of_two_controllers_one_acts_and_one_that_was_stopped_writes_nothi
 async def both_serve(*controllers: ControllerProcess) -> None:
     async with asyncio.TaskGroup() as tasks:
         for one in controllers:
-            tasks.create_task(
-                one.child.until(lambda one=one: one.log("process_serves"), within_s=WITHIN_S)
-            )
+            tasks.create_task(one.child.until(one.serves, within_s=WITHIN_S))

@@ -82,7 +82,11 @@ async def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
         async with running([family.process(SERVES)], stop_within_s=20):
             for count in (2, 3):
                 os.kill(family.ready[-1], signal.SIGKILL)
-                await eventually(lambda count=count: len(family.ready) == count)
+
+                def again(count: int = count) -> bool:
+                    return len(family.ready) == count
+
+                await eventually(again)
     died = [entry for entry in logs if entry["event"] == "process_died"]
     assert [entry["status"] for entry in died] == [-signal.SIGKILL] * 2
     assert died[1]["again_in_s"] > died[0]["again_in_s"]

@@ -49,7 +49,8 @@ class PushingSite:
         """Run the function as Globus Compute would, beside the test; return its result."""
         said = changes.pop("said", {})
         body = json.dumps(said).encode()
-        request = dataclasses.replace(REQUEST, **({"body": body, "push": push} | changes))
+        values: dict[str, Any] = {"body": body, "push": push}
+        request = dataclasses.replace(REQUEST, **(values | changes))
         wire = json.loads(json.dumps(request.to_wire()))
 
         async def run() -> SiteReply:

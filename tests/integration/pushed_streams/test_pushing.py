@@ -414,7 +414,8 @@ async def test_a_silent_engine_s_site_says_that_it_is_there(site):
     (registered,) = observed(site.directory, time.time())
     engine = Engine(endpoint=registered.endpoint, api_key="key")
     pushed = PushedCall([(engine, call)], silence_s=20.0, started=0.0, alive_every_s=0.05)
-    reader, frames, alive = FrameReader(), [], 0
+    reader, alive = FrameReader(), 0
+    frames: list[Frame] = []
     async for sent in pushed.frames():
         frames += reader.feed(sent)
         alive += frames[-1] == Frame(FrameKind.DATA, STREAM, frames[-1].offset)

@@ -325,4 +325,5 @@ async def test_waiting_for_a_turn_costs_none_of_a_request_s_time(host, make_imag
             *slow, images.inlined(chat(host.url("/a.png"))), return_exceptions=True
         )
     assert all(isinstance(other, InvalidImage) for other in others)
+    assert not isinstance(last, BaseException)
     assert named(last)[0].startswith("data:image/png;")

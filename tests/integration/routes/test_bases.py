@@ -10,10 +10,11 @@ from urllib.parse import quote
 import aiohttp
 import openai
 import pytest
+from yarl import URL
 
 from resource_server.api.form_body import FormBody
 from resource_server.api.inference import ROUTES
-from resource_server.domain.catalog import AccessRule, Catalog, Project
+from resource_server.domain.catalog import AccessRule, Catalog, Flag, Project
 from resource_server.domain.inference import INFERENCE_ROUTES
 from tests.support.catalogs import cluster, members, model
 
@@ -31,13 +32,16 @@ CATALOG = Catalog(
             aliases={"embedder": {}},
         ),
         model("open/listener", routes=("audio/transcriptions", "audio/translations")),
-        model(
-            "open/thinker",
-            routes=("chat/completions", "responses", "messages", "messages/count_tokens"),
-            aliases={
-                "quick": {"chat_template_kwargs": {"enable_thinking": False}},
-                "deep": {"chat_template_kwargs": {"enable_thinking": True}},
-            },
+        replace(
+            model(
+                "open/thinker",
+                routes=("chat/completions", "responses", "messages", "messages/count_tokens"),
+                aliases={
+                    "quick": {"chat_template_kwargs": {"enable_thinking": False}},
+                    "deep": {"chat_template_kwargs": {"enable_thinking": True}},
+                },
+            ),
+            flags=frozenset(Flag),
         ),
     ],
     [
@@ -95,7 +99,7 @@ async def test_models_are_listed_below_every_base(service, base):
 async def test_a_model_s_id_may_be_quoted(service, name):
     path = f"{service.url}/v1/models/{name}"
     async with service.client.get(
-        aiohttp.client.URL(path, encoded=True), headers=service.headers("alice")
+        URL(path, encoded=True), headers=service.headers("alice")
     ) as response:
         assert (response.status, (await response.json())["id"]) == (200, "open/chat")
 
@@ -240,9 +244,10 @@ async def test_everybody_may_ask_which_open_clusters_are_in_service(service):
 
 
 @pytest.mark.row("C-34")
-async def test_a_model_s_flags_are_listed(service):
-    async with service.client.get("/v1/models/open/chat", headers=service.headers("alice")) as r:
-        assert (await r.json())["flags"] == ["T"]
+@pytest.mark.parametrize(("name", "flags"), [("open/chat", ["T"]), ("deep", ["B", "R", "T"])])
+async def test_a_model_s_flags_are_listed(service, name, flags):
+    async with service.client.get(f"/v1/models/{name}", headers=service.headers("alice")) as r:
+        assert (await r.json())["flags"] == flags
 
 
 @pytest.mark.row("U-8", "C-37")

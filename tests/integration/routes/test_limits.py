@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import openai
@@ -57,7 +58,7 @@ class BackendThatFinishesLater(BackendThatEchoes):
 
 
 @asynccontextmanager
-async def limited(people, backend=None, **allowance: int) -> AsyncIterator[tuple[str, str]]:
+async def limited(people, backend=None, **allowance: Any) -> AsyncIterator[tuple[str, str]]:
     """Serve a gateway with limits; yields its URL and Alice's token."""
     globus, tokens = people
     rules = LimitRules(defaults=(Allowance(**allowance),))

@@ -147,7 +147,7 @@ async def test_a_successor_is_ready_before_the_walltime_ends(site: AgentSite) ->
     site.want(desired(min=1))
     async with site.agent():
         before = await site.ready()
-        await site.cluster.expire(before.job_id, in_s=45)
+        await site.cluster.expire(int(before.job_id), in_s=45)
         after = await site.ready(lambda one: one.name != before.name)
         assert site.ordered.state(before.name) in {"ready", "draining", "stopped"}
         assert (after.ready_at or 0) < (before.ends_at or 0)

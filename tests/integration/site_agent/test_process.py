@@ -22,7 +22,7 @@ from compute_functions import processes
 from compute_functions.contract import DesiredState, SiteStatus, Wishes
 from compute_functions.site import VARIABLE, SiteDirectory
 from compute_functions.site_agent import __main__ as command
-from compute_functions.site_agent import ensuring, starting
+from compute_functions.site_agent import ensuring, json_file, starting
 from compute_functions.site_agent.lease import Holder, Lease
 from compute_functions.stubs import ensure_site_agent
 from lab.processes import Child, Command, running
@@ -161,7 +161,7 @@ class TestEnsuring:
         status = seen(endpoint)
         assert status is not None
         future = status.to_wire() | {"observed_at": time.time() + 3600}
-        ensuring.json_file.write(ensuring.observed_file(endpoint), future)
+        json_file.write(ensuring.observed_file(endpoint), future)
         assert seen(endpoint) is None
 
     @pytest.mark.parametrize("wire", [None, {}, {"v": 99}, {"v": 1, "desired": 3, "demand": None}])

@@ -63,7 +63,11 @@ async def test_a_node_s_address_is_its_own(tmp_path: Path) -> None:
             serve = f"exec python3 -u -m http.server --bind {cluster.address(node)} 8000 2>&1"
             job = await cluster.submit(serve, f"--nodelist={node}")
             said = cluster.home / f"slurm-{job}.out"
-            await eventually(lambda said=said: said.exists() and "Serving" in said.read_text())
+
+            def serves(said: Path = said) -> bool:
+                return said.exists() and "Serving" in said.read_text()
+
+            await eventually(serves)
 
 
 async def test_another_cluster_s_key_opens_nothing(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from django.db import IntegrityError, transaction
 
 from compute_functions.contract.batches import BatchState, BatchUse, LineError
 from resource_server.domain import batch_progress, errors
-from resource_server.domain.batches import AlcfStatus, Batch, BatchStatus, Stage, new_batch_id
+from resource_server.domain.batches import (
+    AlcfStatus,
+    Batch,
+    BatchFilter,
+    BatchStatus,
+    Stage,
+    new_batch_id,
+)
 from resource_server.domain.files import Purpose, StoredFile, output_file_id
 from resource_server.domain.paging import batch_paging
 from resource_server.store.batches import BatchRows
@@ -67,7 +74,6 @@ async def test_what_was_written_is_read():
     assert await TABLE.get(ALICE, made.id) == replace(over, version=1)
 
 
-@pytest.mark.row("C-49")
 async def test_another_s_batch_is_as_absent_as_one_that_is_not_there():
     made = await added()
     for batch_id in (made.id, new_batch_id()):
@@ -111,13 +117,27 @@ async def test_lists_by_alcf_s_words_hold_what_each_batch_says_of_itself():
     made.append(await TABLE.cancel(ALICE, (await added()).id, now=NOW))
     found: dict[AlcfStatus, set[str]] = {}
     for word in AlcfStatus:
-        page = await TABLE.page(ALICE, batch_paging(limit=100), [word])
+        page = await TABLE.page(ALICE, batch_paging(limit=100), BatchFilter(statuses=[word]))
         assert {one.alcf_status for one in page.items} == {word}
         found[word] = {one.id for one in page.items}
     assert set().union(*found.values()) == {one.id for one in made}
     assert sum(map(len, found.values())) == len(made)
-    both = await TABLE.page(ALICE, batch_paging(), [AlcfStatus.PENDING, AlcfStatus.RUNNING])
+    wanted = BatchFilter(statuses=[AlcfStatus.PENDING, AlcfStatus.RUNNING])
+    both = await TABLE.page(ALICE, batch_paging(), wanted)
     assert {one.id for one in both.items} == found[AlcfStatus.PENDING] | found[AlcfStatus.RUNNING]
+
+
+async def test_lists_by_openai_s_words_and_by_cluster_hold_those_alone():
+    failed = await moved(await added(), BatchState.FAILED)
+    expired = await moved(await added(batch(cluster="other")), BatchState.EXPIRED)
+    for wanted, found in (
+        (BatchFilter(statuses=[BatchStatus.FAILED]), {failed.id}),
+        (BatchFilter(statuses=[AlcfStatus.FAILED]), {failed.id, expired.id}),
+        (BatchFilter(statuses=[AlcfStatus.FAILED], cluster="other"), {expired.id}),
+        (BatchFilter(cluster="elsewhere"), set()),
+    ):
+        page = await TABLE.page(ALICE, batch_paging(), wanted)
+        assert {one.id for one in page.items} == found, wanted
 
 
 async def test_of_many_at_once_only_as_many_become_active_as_are_allowed():

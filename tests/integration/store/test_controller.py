@@ -14,6 +14,7 @@ from psycopg import sql
 from typing_extensions import override
 
 from lab.system.postgresql import Postgresql
+from resource_server.adapters.catalog_files import CatalogDocuments
 from resource_server.container import open_controller
 from resource_server.domain.errors import CatalogInvalid, DatabaseUnavailable, LeaseLost
 from resource_server.ports import Duty, Lease, Tenure
@@ -90,10 +91,7 @@ async def a_mistake(tenure: Tenure) -> None:
     raise CatalogInvalid(("models/m.yaml:1: a mistake",))
 
 
-class NoFiles:
-    """Documents that describe nothing."""
-
-    sites = models = projects = ()
+NO_FILES = CatalogDocuments(sites=(), models=())
 
 
 def controller(name: str, *duties: Duty, term_s: float = SHORT_S) -> Controller:
@@ -166,10 +164,12 @@ async def test_who_was_given_up_for_dead_writes_nothing_more():
     await in_database(row.save)
     await expire()
     new = await LeaseTable("b", term_s=LONG_S).acquire()
+    assert old is not None
+    assert new is not None
     with pytest.raises(LeaseLost):
-        await in_database(replace_yaml_rows, NoFiles(), old)
+        await in_database(replace_yaml_rows, NO_FILES, old)
     assert await in_database(ClusterRow.objects.count) == 1
-    assert await in_database(replace_yaml_rows, NoFiles(), new)
+    assert await in_database(replace_yaml_rows, NO_FILES, new)
     assert await in_database(ClusterRow.objects.count) == 0
 
 

@@ -54,7 +54,7 @@ async def over(
 
 
 async def kept_file(**changes: Any) -> str:
-    values = {
+    values: dict[str, Any] = {
         "id": new_file_id(),
         "owner": "alice",
         "filename": "f",
@@ -101,7 +101,8 @@ async def test_what_is_not_over_or_not_forgotten_by_its_site_stays() -> None:
 @pytest.mark.parametrize("field", ["input_file_id", "output_file_id", "error_file_id"])
 async def test_one_of_which_a_file_is_there_stays(field: str) -> None:
     file_id = await kept_file()
-    made = await over(**{field: file_id})
+    kept: dict[str, Any] = {field: file_id}
+    made = await over(**kept)
     other = await over(output_file_id=new_file_id())
     assert await OLD.forget(END + 1, await fence()) == 1
     assert await left() == {made.id}

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import IntegrityError
@@ -27,18 +29,19 @@ PLACE = {"cluster": "local", "framework": "vllm"}
 def fill() -> None:
     """Put two models into the catalog, of which one is kept."""
     ClusterRow.objects.create(name="local", origin=Origin.YAML, spec=SITE)
-    hot = {
+    hot: dict[str, Any] = {
         "id": "hot",
         "deployments": [PLACE],
         "aliases": {"warm": {}},
         "lifecycle": {"gpus": 1, "min": 1},
     }
-    for spec in (hot, {"id": "by-hand", "deployments": [PLACE]}):
+    by_hand: dict[str, Any] = {"id": "by-hand", "deployments": [PLACE]}
+    for spec in (hot, by_hand):
         ModelRow.objects.create(model_id=spec["id"], origin=Origin.YAML, spec=spec)
     grow_version()
 
 
-def command(wish: str, **given: object) -> list[str]:
+def command(wish: str, **given: Any) -> list[str]:
     return list(model_command.run(wish, **given))
 
 
@@ -46,7 +49,7 @@ def fill_a_day() -> None:
     """Put a model into the catalog that says everything, and is kept at one of its two places."""
     for name in ("local", "far"):
         ClusterRow.objects.create(name=name, origin=Origin.YAML, spec={**SITE, "cluster": name})
-    spec = {
+    spec: dict[str, Any] = {
         "id": "vendor/day",
         "engine": "vllm",
         "context_length": 4096,
@@ -155,7 +158,7 @@ class TestRows:
             ({"model": "warm"}, "another name of 'hot'"),
         ):
             with pytest.raises(errors.WishRefused, match=words):
-                await in_database(lambda given=given: command("load", **given))
+                await in_database(partial(command, "load", **given))
         await in_database(command_of("disable"))
         with pytest.raises(errors.WishRefused, match="enable it first"):
             await in_database(command_of("pin"))
@@ -168,7 +171,7 @@ class TestRows:
         assert await bounds() == (1, 1)
 
     async def test_rows_that_say_two_things_are_impossible(self):
-        def both(**fields: object) -> None:
+        def both(**fields: Any) -> None:
             OverrideRow.objects.create(model_id="m", cluster="c", pinned=1, **fields)
 
         for fields in (
@@ -177,7 +180,7 @@ class TestRows:
             {"origin": Origin.API, "unloaded": True},
         ):
             with pytest.raises(IntegrityError):
-                await in_database(lambda fields=fields: both(**fields))
+                await in_database(partial(both, **fields))
 
     async def test_a_generation_grows_when_an_operator_says_so(self):
         await in_database(fill)

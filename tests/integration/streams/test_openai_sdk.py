@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from resource_server.domain import errors
 from tests.support.streaming_gateway import MODEL, Streaming, streaming_gateway
 from tests.support.streams import DONE, BackendThatStreams, Chat, named
 
-ASK = [{"role": "user", "content": "Where?"}]
+ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where?"}]
 
 
 def client_of(gateway: Streaming) -> openai.AsyncOpenAI:
@@ -58,13 +60,14 @@ async def test_tool_calls_come_in_pieces():
     )
     async with streaming_gateway(backend) as gateway, client_of(gateway) as client:
         stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
-        calls = [chunk.choices[0].delta.tool_calls[0] async for chunk in stream]
+        chunks: list[Any] = [chunk async for chunk in stream]
+    calls = [chunk.choices[0].delta.tool_calls[0] for chunk in chunks]
     assert calls[0].function.name == "get_weather"
     assert "".join(call.function.arguments for call in calls) == '{"city":"Paris"}'
 
 
 async def test_responses_stream():
-    response = {"id": "resp_1", "object": "response", "output": [], "usage": None}
+    response: dict[str, Any] = {"id": "resp_1", "object": "response", "output": [], "usage": None}
     backend = BackendThatStreams(
         *named(
             ("response.created", {"sequence_number": 0, "response": response}),
@@ -90,6 +93,7 @@ async def test_a_stream_that_breaks_off_raises_an_error_with_its_code(route):
         [first] = named(("response.created", {"sequence_number": 0, "response": {}}))
     backend = BackendThatStreams(first, errors.BackendInterrupted())
     async with streaming_gateway(backend) as gateway, client_of(gateway) as client:
+        stream: openai.AsyncStream[Any]
         if route == "chat":
             stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
         else:

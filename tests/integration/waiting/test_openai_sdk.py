@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from compute_functions.contract import InstanceState, ModelOutlook
 from tests.support.eventually import eventually_so
@@ -13,7 +15,7 @@ from tests.support.relay_site import FRAMEWORK, MODEL
 from tests.support.site_links import instance
 from tests.support.waiting_gateway import Waited
 
-ASK = [{"role": "user", "content": "Where?"}]
+ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Where?"}]
 
 
 def client_of(gateway: Waited, *, retries: int = 0) -> openai.AsyncOpenAI:
@@ -57,7 +59,8 @@ async def test_who_does_not_wait_gets_an_error_that_says_how_it_stands(gateway: 
                 )
             assert caught.value.status_code == 503
             assert caught.value.code == "model_loading"
-            assert caught.value.body["state"]["state"] == "idle"
+            body: Any = caught.value.body
+            assert body["state"]["state"] == "idle"
 
 
 async def test_the_sdk_asks_again_by_itself_until_it_is_there(gateway: Waited):

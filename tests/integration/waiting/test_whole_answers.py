@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.relay_site import FRAMEWORK, MODEL
 from tests.support.site_links import instance
 from tests.support.waiting_gateway import Waited, waiting_gateway
 
-BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
+BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}
 
 
 async def ask(
@@ -26,11 +27,12 @@ async def ask(
     *,
     stream: bool = False,
     text: str = "Hi",
-    **headers: str,
+    wait: str | None = None,
 ):
     client = gateway.clients[person]
     body = BODY | {"messages": [{"role": "user", "content": text}]}
     body |= {"stream": True} if stream else {}
+    headers = None if wait is None else {"x-hotnode-wait": wait}
     async with client.post("/v1/chat/completions", json=body, headers=headers) as response:
         return response.status, dict(response.headers), await response.json()
 
@@ -56,7 +58,7 @@ async def test_after_its_time_it_is_a_503_that_says_when_to_come_again(gateway: 
     async with gateway.agent() as agent:
         await agent.observes(instance(InstanceState.QUEUED, ahead=4), outlooks=[outlook])
         await gateway.seen_as("queued")
-        status, headers, answer = await ask(gateway, **{"x-hotnode-wait": "0.2"})
+        status, headers, answer = await ask(gateway, wait="0.2")
     error = answer["error"]
     assert (status, error["code"], error["state"]["state"]) == (503, "model_loading", "queued")
     assert error["state"]["queue_position"] == 5
@@ -71,7 +73,7 @@ async def test_who_does_not_wait_gets_the_503_at_once_and_is_demand_all_the_same
 ):
     async with gateway.agent() as agent:
         heard = len(agent.demands)
-        status, headers, answer = await ask(gateway, stream=stream, **{"x-hotnode-wait": "0"})
+        status, headers, answer = await ask(gateway, stream=stream, wait="0")
         assert (status, answer["error"]["code"]) == (503, "model_loading")
         assert headers["Retry-After"] == "30"
         await agent.until(
@@ -81,7 +83,7 @@ async def test_who_does_not_wait_gets_the_503_at_once_and_is_demand_all_the_same
 
 @pytest.mark.parametrize("said", ["soon", "-1", "1e9", ""])
 async def test_a_wait_that_is_no_number_is_refused(gateway: Waited, said: str):
-    status, _, answer = await ask(gateway, **{"x-hotnode-wait": said})
+    status, _, answer = await ask(gateway, wait=said)
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
 
 

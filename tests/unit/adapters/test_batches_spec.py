@@ -51,22 +51,36 @@ def test_all_that_can_be_said():
         "most_active": 2,
         "most_lines": 10,
         "most_bytes": 1000,
+        "most_inputs": 20,
         "weights": {OTHER: 2.5},
+        "projects": ["OPEN-30-1"],
+        "project_weights": {"OPEN-30-1": 2, "OPEN-30-2": 0.5},
     }
     assert read(said) == BatchOffer(
         groups=frozenset({GROUP, OTHER}),
         most_active=2,
         most_lines=10,
         most_bytes=1000,
+        most_inputs=20,
         weights={OTHER: 2.5},
+        projects=frozenset({"OPEN-30-1"}),
+        project_weights={"OPEN-30-1": 2.0, "OPEN-30-2": 0.5},
     )
+
+
+@pytest.mark.row("C-41")
+def test_projects_will_do_without_groups():
+    assert read({"projects": ["OPEN-30-1"]}) == BatchOffer(projects=frozenset({"OPEN-30-1"}))
 
 
 @pytest.mark.parametrize(
     ("batches", "where"),
     [
-        ({}, "batches.groups: Field required"),
-        ({"groups": []}, "batches.groups: for whom are batches? Name Globus groups"),
+        ({}, "batches.groups: for whom are batches? Name Globus groups or projects"),
+        ({"groups": []}, "batches.groups: for whom are batches? Name Globus groups or projects"),
+        ({"projects": []}, "batches.groups: for whom are batches? Name Globus groups or projects"),
+        ({"projects": ["a/b"]}, "batches.projects.0: must be 1 to 64 letters"),
+        ({"groups": [GROUP], "project_weights": {"p": 0}}, "batches.project_weights.p: "),
         ({"groups": ["x"]}, "batches.groups.0: Input should be a valid UUID"),
         ({"groups": [GROUP], "most_active": 0}, "batches.most_active: "),
         ({"groups": [GROUP], "most_lines": 1_000_001}, "batches.most_lines: "),
@@ -98,3 +112,19 @@ def test_the_offer_is_for_members_of_its_groups_and_weighs_the_heaviest():
     assert offer.weight(frozenset({"a", "b"})) == 2.0
     assert offer.weight(frozenset({"b"})) == 0.5
     assert offer.weight(frozenset()) == 1.0
+
+
+def test_below_a_project_the_offer_is_for_its_members_too_and_the_project_s_weight_counts():
+    offer = BatchOffer(
+        groups=frozenset({"a"}),
+        projects=frozenset({"p"}),
+        weights={"a": 2.0},
+        project_weights={"p": 5.0},
+    )
+    assert offer.is_for(frozenset(), "p")
+    assert offer.is_for(frozenset({"a"}), "q")
+    assert not offer.is_for(frozenset(), "q")
+    assert not offer.is_for(frozenset())
+    assert offer.weight(frozenset({"a"}), "p") == 5.0
+    assert offer.weight(frozenset({"a"}), "q") == 1.0
+    assert offer.weight(frozenset({"a"})) == 2.0

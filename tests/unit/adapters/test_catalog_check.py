@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from structlog.testing import capture_logs
 
 from resource_server.__main__ import main
-from resource_server.adapters import catalog_check, secret_files
+from resource_server.adapters import catalog_check, catalog_files, secret_files
 
 ID = "7b5a0c0e-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Path:
-    compute = {"client": "polaris", "endpoint_id": ID}
+    compute: dict[str, Any] = {"client": "polaris", "endpoint_id": ID}
     compute["functions"] = {"run_request": ID, "site_status": ID}
     site = {"cluster": "local", "frameworks": {"vllm": {}}, "globus_compute": compute}
     model = {"id": "a/b", "deployments": [{"cluster": "local", "framework": "vllm"}]}
@@ -70,6 +71,25 @@ def test_the_files_of_a_direct_target_are_looked_for_with_the_clients(catalog, c
     assert [entry["event"] for entry in logs] == ["direct_target_unusable"]
     key.write_text("k")
     assert main(["check-catalog", str(catalog), *clients]) == 0
+
+
+def test_a_model_whose_batches_would_never_run_is_pointed_out(catalog, capsys, monkeypatch):
+    monkeypatch.delenv("HOTNODE_GLOBUS_CLIENTS_DIR", raising=False)
+    flags = "id: a/b\nflags: [B]\ndeployments: [{cluster: local, framework: vllm}]\n"
+    (catalog / "models" / "only.yaml").write_text(flags)
+    # No cluster takes batches yet: then the flag only says what the model is for.
+    assert main(["check-catalog", str(catalog)]) == 0
+    site = yaml.safe_load((catalog / "sites" / "only.yaml").read_text())
+    site["globus_compute"]["functions"] |= {"run_batch": ID, "batch_file": ID}
+    site["batches"] = {"groups": [ID]}
+    (catalog / "sites" / "only.yaml").write_text(yaml.safe_dump(site))
+    assert said_of(catalog, capsys)[-1].startswith(
+        "models/only.yaml:2: flags: B: nobody keeps the model at local: it needs a lifecycle there"
+    )
+    # It keeps nobody from the catalog.
+    assert len(catalog_files.read(catalog).models) == 1
+    (catalog / "models" / "only.yaml").write_text(flags + "lifecycle: {gpus: 1}\n")
+    assert main(["check-catalog", str(catalog)]) == 0
 
 
 def test_a_secret_that_everybody_may_read_is_pointed_out(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from resource_server.adapters import catalog_files
 from resource_server.adapters.catalog_spec import SiteSpec
+from resource_server.domain.catalog import Flag
 from resource_server.domain.errors import CatalogInvalid
 
 ID = "7b5a0c0e-0000-4000-8000-00000000000"
@@ -53,6 +54,13 @@ def test_files_without_mistakes_are_read(catalog):
     documents = catalog_files.read(catalog)
     assert [site.cluster for site in documents.sites] == ["local"]
     assert [model.id for model in documents.models] == ["hotnode/tiny-chat"]
+
+
+@pytest.mark.row("C-34")
+def test_a_model_s_file_says_its_flags(catalog):
+    write(catalog, "models/tiny.yaml", MODEL + "flags: [R, B, T]\nlifecycle: {gpus: 1}\n")
+    (model,) = catalog_files.read(catalog).models
+    assert model.flags == {Flag.BATCH, Flag.TOOLS, Flag.REASONING}
 
 
 @pytest.mark.parametrize(
@@ -305,6 +313,20 @@ def test_a_model_s_mistakes_in_its_lifecycle_are_named_with_their_lines(catalog)
         "models/tiny.yaml:6: lifecycle.gpus: must be greater than or equal to 0",
         'models/tiny.yaml:7: lifecycle.walltime: must be seconds, or as "12:30:00"',
     ]
+
+
+@pytest.mark.parametrize("said", ["projects: [OPEN-30-1]", "project_weights: {OPEN-30-1: 2}"])
+def test_a_site_s_batches_name_projects_that_there_are(catalog, said):
+    functions = f"    run_batch: {ID}4\n    batch_file: {ID}5\n"
+    batches = f"batches:\n  groups: [{ID}1]\n  {said}\n"
+    write(catalog, "sites/local.yaml", SITE + functions + batches)
+    (problem,) = problems(catalog)
+    field = said.partition(":")[0]
+    assert problem == (
+        f"sites/local.yaml:14: batches.{field}: no file describes a project 'OPEN-30-1'"
+    )
+    write(catalog, "projects/one.yaml", PROJECT)
+    assert len(catalog_files.read(catalog).sites) == 1
 
 
 BATCHES = "batches: {groups: [11111111-1111-4111-8111-111111111111]}\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from globus_sdk import gare
@@ -44,7 +45,7 @@ def test_every_kind_of_error_is_rendered():
     public = [
         kind for kind in below(errors.HotnodeError) if not issubclass(kind, errors.OperatorError)
     ]
-    facts = {
+    facts: dict[type[errors.HotnodeError], dict[str, Any]] = {
         errors.PayloadTooLarge: {"limit_bytes": 1},
         errors.RateLimited: {"retry_after_s": 1.0, "measure": Measure.REQUESTS},
     }

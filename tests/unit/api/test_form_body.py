@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from email.parser import BytesParser
 from email.policy import HTTP
+from typing import Any
 
 import aiohttp
 import pytest
@@ -32,7 +33,7 @@ async def form(**fields: str | bytes) -> FormBody:
 def parts(body: FormBody) -> dict[str, tuple[str | None, bytes]]:
     """Return file name and content of every field, as the standard library reads them."""
     head = f"Content-Type: {body.content_type}\r\n\r\n".encode()
-    message = BytesParser(policy=HTTP).parsebytes(head + body.content)
+    message: Any = BytesParser(policy=HTTP).parsebytes(head + body.content)
     return {
         part.get_param("name", header="content-disposition"): (
             part.get_filename(),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from io import BytesIO
 from typing import Any
 
@@ -56,7 +56,7 @@ def choose_urlconf(get_response: Callable[[HttpRequest], Awaitable[HttpResponse]
 
     async def middleware(request: HttpRequest) -> HttpResponse:
         if request.path.startswith("/below/"):
-            request.urlconf = OurUrls
+            request.urlconf = OurUrls  # type: ignore[assignment] # Django takes any object
         return await get_response(request)
 
     return middleware
@@ -66,7 +66,7 @@ async def direct(request: HttpRequest) -> HttpResponse:
     return await named(request)
 
 
-direct.direct = True
+direct.direct = True  # type: ignore[attr-defined] # the handler looks for it
 
 
 class UsualUrls:
@@ -148,7 +148,7 @@ class BodyDoesNotCome(ServerSide):
 class OtherView:
     """A URLconf with a view of the test's own."""
 
-    def __init__(self, view: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
+    def __init__(self, view: Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]) -> None:
         self.urlpatterns = [path("", view)]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -32,9 +33,14 @@ class ExchangeThatNotes:
         return self.written[-1]
 
 
+def kept_alive(exchange: Any, **times: Any) -> KeptAlive:
+    """Return a stream of an exchange, of which it asks for `write` alone."""
+    return KeptAlive(exchange, **times)
+
+
 async def test_silence_is_filled_again_and_again():
     exchange = ExchangeThatNotes()
-    async with KeptAlive(exchange, every_s=0.02):
+    async with kept_alive(exchange, every_s=0.02):
         assert await exchange.next() == KEEP_ALIVE
         assert await exchange.next() == KEEP_ALIVE
 
@@ -42,7 +48,7 @@ async def test_silence_is_filled_again_and_again():
 async def test_nothing_is_said_while_the_client_has_still_to_read():
     exchange = ExchangeThatNotes()
     exchange.open.clear()
-    async with KeptAlive(exchange, every_s=0.01) as client:
+    async with kept_alive(exchange, every_s=0.01) as client:
         writing = asyncio.create_task(client.write(b"data: 1\n\n"))
         await asyncio.sleep(0.1)
         assert exchange.written == [b"data: 1\n\n"]
@@ -54,7 +60,7 @@ async def test_nothing_is_said_while_the_client_has_still_to_read():
 async def test_an_event_waits_for_a_comment_that_is_being_written():
     exchange = ExchangeThatNotes()
     exchange.open.clear()
-    async with KeptAlive(exchange, every_s=0.01) as client:
+    async with kept_alive(exchange, every_s=0.01) as client:
         await exchange.next()
         writing = asyncio.create_task(client.write(b"data: 1\n\n"))
         await asyncio.sleep(0.05)
@@ -67,7 +73,7 @@ async def test_an_event_waits_for_a_comment_that_is_being_written():
 async def test_a_comment_that_cannot_be_written_is_the_stream_s_failure():
     exchange = ExchangeThatNotes()
     exchange.error = OSError("gone")
-    async with KeptAlive(exchange, every_s=0.01) as client:
+    async with kept_alive(exchange, every_s=0.01) as client:
         await exchange.next()
         with pytest.raises(OSError, match="gone"):
             await client.write(b"data: 1\n\n")
@@ -76,13 +82,13 @@ async def test_a_comment_that_cannot_be_written_is_the_stream_s_failure():
 async def test_a_comment_under_way_ends_with_the_stream():
     exchange = ExchangeThatNotes()
     exchange.open.clear()
-    async with KeptAlive(exchange, every_s=0.01):
+    async with kept_alive(exchange, every_s=0.01):
         await exchange.next()
     assert exchange.written == [KEEP_ALIVE]
 
 
 async def test_large_events_are_written_piece_by_piece():
     exchange = ExchangeThatNotes()
-    async with KeptAlive(exchange) as client:
+    async with kept_alive(exchange) as client:
         await client.write(b"x" * (2 * PART_BYTES + 1))
     assert [len(part) for part in exchange.written] == [PART_BYTES, PART_BYTES, 1]

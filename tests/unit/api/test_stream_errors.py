@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from resource_server.api.stream_errors import error_event
 from resource_server.domain import errors
@@ -9,10 +10,10 @@ from resource_server.domain.dialects import Dialect
 ERROR = errors.BackendInterrupted()
 
 
-def data(event: bytes) -> dict[str, object]:
+def data(event: bytes) -> dict[str, Any]:
     assert event.endswith(b"\n\n")
     line = event.strip().split(b"\n")[-1]
-    read: dict[str, object] = json.loads(line.removeprefix(b"data: "))
+    read: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
     return read
 
 

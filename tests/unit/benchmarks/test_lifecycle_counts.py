@@ -13,7 +13,7 @@ from lifecycle_parts.asked import Asked, End, Outcome
 from lifecycle_parts.asking import Asker, Question
 from lifecycle_parts.load import Mix
 from lifecycle_parts.measures.kills import Killed
-from lifecycle_parts.table import Line
+from measured import Line
 
 WORD = b'data: {"choices": [{"delta": {"content": "1 "}}], "system_fingerprint": "n1"}\n\n'
 DONE = b"data: [DONE]\n\n"

@@ -110,11 +110,14 @@ def test_the_mode_user_is_read(tmp_path: Path) -> None:
         ({"access": "account", "open_folders": ["/none"]}, "open_folders", "no folder /none"),
         ({"access": "account", "identities_file": "no"}, "identities_file", "there is no file"),
         ({"most_bytes": 0}, "most_bytes", "1 or more"),
-        ({"share": 0}, "share", "above 0"),
-        ({"share": 1.5}, "share", "at most 1"),
-        ({"slowdown": 1}, "slowdown", "from 1.05 to 100"),
-        ({"slowdown": "nan"}, "slowdown", "from 1.05 to 100"),
-        ({"share": "all"}, "share", "above 0"),
+        ({"share": 0}, "share", "must be above 0, and at most 1"),
+        ({"share": 1.5}, "share", "must be above 0, and at most 1"),
+        ({"share": "nan"}, "share", "must be above 0, and at most 1"),
+        ({"share": "all"}, "share", "must be above 0, and at most 1"),
+        ({"slowdown": 1}, "slowdown", "must be from 1.05 to 100 (times as late)"),
+        ({"slowdown": 101}, "slowdown", "must be from 1.05 to 100 (times as late)"),
+        ({"slowdown": "nan"}, "slowdown", "must be from 1.05 to 100 (times as late)"),
+        ({"slowdown": "much"}, "slowdown", "must be from 1.05 to 100 (times as late)"),
         ({"quantum_s": 0}, "quantum_s", "above 0"),
         ({"runners_per_instance": 0}, "runners_per_instance", "1 or more"),
     ],
@@ -126,6 +129,12 @@ def test_what_is_not_right_is_refused(
         settings(tmp_path, batches)
     assert raised.value.field == f"batches.{field}"
     assert problem in raised.value.problem
+
+
+@pytest.mark.parametrize(("share", "slowdown"), [(1, 1.05), (0.001, 100)])
+def test_the_bounds_themselves_are_allowed(tmp_path: Path, share: float, slowdown: float) -> None:
+    found = settings(tmp_path, {"share": share, "slowdown": slowdown})
+    assert found == BatchSettings(share=share, slowdown=slowdown)
 
 
 def test_the_sample_shows_every_field_and_its_default() -> None:

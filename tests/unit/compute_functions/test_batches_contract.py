@@ -51,9 +51,11 @@ ORDER = BatchOrder(
     expires_at=2.0,
     reserved=("cache_salt", "priority"),
     cache_salt="0a1b",
+    endpoints=("/v1/embeddings", "/v1/rerank"),
+    most_inputs=300_000,
 )
 #: What those that were not updated yet do not tell.
-LATER = {"cache_salt"}
+LATER = {"cache_salt", "endpoints", "most_inputs"}
 UPLOAD = replace(ORDER, input_path=None, upload=SUM, output_folder=None, endpoint=None)
 REPORT = BatchReport(
     batch=BATCH,
@@ -159,6 +161,10 @@ def test_a_value_lacks_nothing(value: Any) -> None:
         {"created_at": -1},
         {"username": "\ud800"},
         {"endpoint": "v1/embeddings"},
+        {"endpoints": "/v1/embeddings"},
+        {"endpoints": ["v1/embeddings"]},
+        {"endpoints": [None]},
+        {"most_inputs": -1},
     ],
     ids=str,
 )
@@ -250,6 +256,12 @@ def test_an_order_of_who_knows_no_salts_has_none() -> None:
     wire = over_the_wire(ORDER.to_wire())
     del wire["cache_salt"]
     assert BatchOrder.from_wire(wire) == replace(ORDER, cache_salt=None)
+
+
+def test_an_order_of_who_names_no_endpoints_and_bounds_no_inputs_is_read() -> None:
+    wire = over_the_wire(ORDER.to_wire())
+    del wire["endpoints"], wire["most_inputs"]
+    assert BatchOrder.from_wire(wire) == replace(ORDER, endpoints=(), most_inputs=None)
 
 
 @pytest.mark.parametrize("salt", ["", "a\0b", "a b", "x" * 129, 7])

@@ -120,7 +120,7 @@ def test_a_reply_lacks_nothing_and_mistakes_nothing(reply: Any) -> None:
 
 
 #: What sites of an older version do not say.
-_LATER = {"gpu_percent": None, "purpose": ""}
+_LATER: dict[str, Any] = {"gpu_percent": None, "purpose": ""}
 
 
 @pytest.mark.parametrize(

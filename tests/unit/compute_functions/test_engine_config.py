@@ -9,6 +9,7 @@ import json
 import re
 import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -215,7 +216,7 @@ def test_a_form_s_probe_is_a_file_of_silence(tmp_path: Path) -> None:
     read = engine_config.load(write_engine(tmp_path, probes={"completions": probe}))
 
     body, kind = read.probes["completions"].request("vendor/model")
-    said = email.message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
+    said: Any = email.message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
     fields = {
         part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
         for part in said.walk()

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from compute_functions import instances
+from compute_functions import instances, processes
 from compute_functions.contract import (
     FailureCode,
     InstanceState,
@@ -144,8 +144,8 @@ def test_another_version_is_refused(site: SiteDirectory, wire: object, code: Fai
 
 
 def test_a_process_is_known_by_number_and_start() -> None:
-    start = instances.processes.started(os.getpid())
+    start = processes.started(os.getpid())
 
     assert start is not None
-    assert instances.processes.lives(os.getpid(), start)
-    assert not instances.processes.lives(os.getpid(), start + 1)
+    assert processes.lives(os.getpid(), start)
+    assert not processes.lives(os.getpid(), start + 1)

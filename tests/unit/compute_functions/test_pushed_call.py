@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def pushed(
     return PushedCall(ways, silence_s=10.0, started=time.monotonic())
 
 
-async def last(*endpoints: str | Path, **asked: object) -> AnswerError:
+async def last(*endpoints: str | Path, **asked: Any) -> AnswerError:
     """Return the error in which the pushed answer to a request ends."""
     call = pushed(*endpoints, **asked)
     *_, frame = decoded(b"".join([part async for part in call.frames()]))

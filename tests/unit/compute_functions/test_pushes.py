@@ -35,7 +35,8 @@ FRAMES = st.lists(
 @given(frames=FRAMES, cuts=st.lists(st.integers(1, 50), min_size=1, max_size=200))
 def test_frames_are_whole_again_wherever_they_were_cut(frames: list[Frame], cuts: list[int]):
     sent = b"".join(map(encoded, frames))
-    reader, read = FrameReader(), []
+    reader = FrameReader()
+    read: list[Frame] = []
     while sent:
         for size in cuts:
             read += reader.feed(sent[:size])

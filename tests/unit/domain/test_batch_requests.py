@@ -69,6 +69,15 @@ def test_what_is_not_sound_is_refused_by_its_name(changes: dict[str, Any], param
     assert refusal(**changes).param == param
 
 
+@pytest.mark.parametrize("window", ["900d", "24", "169h"])
+def test_the_units_and_the_bound_of_windows_are_told(window: str):
+    with pytest.raises(errors.InvalidRequest) as refused:
+        window_s(window, longest_s=7 * 86_400.0)
+    assert refused.value.message == (
+        "completion_window is a number of hours or days, as '24h' or '3d', up to 168 hours."
+    )
+
+
 def test_the_limits_themselves_are_allowed():
     full = {f"{n:02}" + "k" * 62: "v" * 512 for n in range(16)}
     most = replace(
@@ -81,7 +90,8 @@ def test_the_limits_themselves_are_allowed():
 def test_metadata_are_texts():
     assert read_metadata(None) == {}
     assert read_metadata({"a": "b"}) == {"a": "b"}
-    for value in ([], {"a": 1}, {"a": None}):
+    refused: list[Any] = [[], {"a": 1}, {"a": None}]
+    for value in refused:
         with pytest.raises(errors.InvalidRequest):
             read_metadata(value)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def person(
 ) -> Person:
     primary = more.pop("primary", identity(username, *groups))
     everything = frozenset().union(*(i.groups for i in (primary, *linked)))
-    values = {"groups": everything, "as_of": NOW} | more
+    values: dict[str, Any] = {"groups": everything, "as_of": NOW} | more
     return Person(primary=primary, name="", email="", linked=linked, **values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ POST = ("vllm", "a/b")
 QUEUED, STARTING, READY = InstanceState.QUEUED, InstanceState.STARTING, InstanceState.READY
 
 
-def instance(state: InstanceState, **fields: object) -> Instance:
+def instance(state: InstanceState, **fields: Any) -> Instance:
     made = Instance(
         model="a/b",
         framework="vllm",

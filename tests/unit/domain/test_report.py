@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ INSTANCE = Instance(
 OUTLOOK = ModelOutlook(model="a/b", framework="vllm", queue_s=1.0, load_s=2.0)
 
 
-def taken(**fields: object) -> Instance:
+def taken(**fields: Any) -> Instance:
     status = SiteStatus(observed_at=NOW, instances=(replace(INSTANCE, **fields),))
     (found,) = observed(status, now=NOW).instances
     return found

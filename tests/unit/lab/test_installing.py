@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_fit_machine_has_no_problems() -> None:
     ],
 )
 def test_what_is_missing_is_said_with_its_remedy(
-    change: dict[str, object], says: str, remedy: str
+    change: dict[str, Any], says: str, remedy: str
 ) -> None:
     (problem,) = preconditions.problems(dataclasses.replace(FIT, **change), disk_gb=5)
 

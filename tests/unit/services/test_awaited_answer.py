@@ -30,9 +30,10 @@ from resource_server.services.completions import (
     UsageReaders,
 )
 from resource_server.services.limits import Limits
+from resource_server.services.pending_completion import PendingCompletion
 from resource_server.services.sessions import CacheSalts
 from tests.support.catalogs import cluster, model
-from tests.support.doubles import person
+from tests.support.doubles import ImagesThatAreNotAskedFor, person
 from tests.support.eventually import eventually
 from tests.support.whole_places import PlaceWithoutEgress, answer
 
@@ -72,7 +73,7 @@ class Service:
             lambda: catalog,
             place,
             limits=Limits(self.ledger, lambda: RULES),
-            images=None,
+            images=ImagesThatAreNotAskedFor(),
             usage=UsageReaders(answer=read_usage, event=read_event_usage),
             salts=CacheSalts(b"k" * 32),
             streams=WholeStreamMaker(),
@@ -80,7 +81,9 @@ class Service:
             first_event_s=first_event_s,
         )
 
-    async def ask(self, route: str = "chat/completions") -> OpenCompletion | Completion:
+    async def ask(
+        self, route: str = "chat/completions"
+    ) -> OpenCompletion | Completion | PendingCompletion:
         return await self._completions.stream(ALICE, replace(REQUEST, route=route))
 
     async def opened(self, route: str = "chat/completions") -> OpenCompletion:

@@ -155,7 +155,7 @@ class TestBackend:
 
 class TestWaiterCounts:
     def test_each_change_is_told(self):
-        told: list[dict[object, Waiters]] = []
+        told: list[dict[tuple[str, str, str], Waiters]] = []
         counts = WaiterCounts(lambda now: told.append(dict(now)))
         with counts.waiting(PLACE), counts.waiting(PLACE):
             pass

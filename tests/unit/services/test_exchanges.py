@@ -45,7 +45,9 @@ class SitesThatAnswer:
         if self.fails:
             self.board.take_answer(cluster.name, None)
             raise errors.BackendUnavailable
-        return self.board.take_answer(cluster.name, self.says)
+        observation = self.board.take_answer(cluster.name, self.says)
+        assert observation is not None
+        return observation
 
 
 @asynccontextmanager

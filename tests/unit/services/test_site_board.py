@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -205,7 +206,7 @@ def test_an_agents_trouble_is_written_down_once_and_its_end_too(
     with caplog.at_level(logging.INFO):
         for trouble in ("", "no squeue", "no squeue", ""):
             said(trouble)
-    found = [record for record in caplog.records if record.message == "site_agent_trouble"]
+    found: list[Any] = [one for one in caplog.records if one.message == "site_agent_trouble"]
     assert [(record.levelname, record.trouble) for record in found] == [
         ("WARNING", "no squeue"),
         ("INFO", ""),

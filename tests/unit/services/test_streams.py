@@ -12,7 +12,7 @@ from resource_server.adapters.whole_streams import WholeStreamMaker
 from resource_server.api.json_body import JsonBody
 from resource_server.domain import errors
 from resource_server.domain.catalog import Catalog, Cluster, StreamUsage, Transport
-from resource_server.domain.inference import InferenceRequest, Usage
+from resource_server.domain.inference import MOST_ANSWER, InferenceRequest, Usage
 from resource_server.domain.limit_rules import Allowance, LimitRules
 from resource_server.domain.limits import Claim, Standing
 from resource_server.domain.routing import Base
@@ -26,9 +26,8 @@ from resource_server.services.completions import (
 from resource_server.services.events.under_way import MOST_COMMENTS
 from resource_server.services.limits import Limits
 from resource_server.services.sessions import CacheSalts
-from resource_server.services.whole_answer import MOST_BYTES
 from tests.support.catalogs import FRAMEWORKS, cluster, model
-from tests.support.doubles import person
+from tests.support.doubles import ImagesThatAreNotAskedFor, person
 from tests.support.streams import DONE, JSON_HEAD, BackendThatStreams, Chat, PacedStream
 
 ALICE = person("alice@example.org")
@@ -78,7 +77,7 @@ def completions(
         lambda: catalog,
         backend,
         limits=Limits(store or MemoryLimitStore(), lambda: RULES),
-        images=None,
+        images=ImagesThatAreNotAskedFor(),
         usage=UsageReaders(answer=read_usage, event=read_event_usage),
         salts=CacheSalts(b"k" * 32),
         streams=WholeStreamMaker(),
@@ -174,9 +173,9 @@ async def test_a_first_event_that_fails_when_nobody_listens_harms_nobody():
 
 
 async def test_a_whole_answer_has_an_end():
-    part = b"x" * (MOST_BYTES // 4)
+    part = b"x" * (MOST_ANSWER // 4)
     backend = BackendThatStreams(*[part] * 5, head=JSON_HEAD)
-    with pytest.raises(errors.AnswerTooLarge):
+    with pytest.raises(errors.AnswerTooLarge, match="larger than 67108864 bytes"):
         await completions(backend).stream(ALICE, REQUEST)
     assert backend.streams[0].closed.is_set()
 

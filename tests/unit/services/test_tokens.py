@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,7 @@ def book() -> Book:
 @pytest.fixture
 def make(provider: ProviderThatCounts, clock: Clock, book: Book):
     def tokens(rule: AccessRule = AccessRule(), **parts) -> Tokens:  # noqa: B008 - it never changes
-        values = {"cache": MemoryGrants(clock=clock), "capacity": 3} | parts
+        values: dict[str, Any] = {"cache": MemoryGrants(clock=clock), "capacity": 3} | parts
         return Tokens(
             provider,
             entrance=Entrance(rule, book),
@@ -306,6 +307,7 @@ async def test_other_processes_wait_for_a_question_no_longer_than_they_are_told(
 
         async def claim(self, digest: bytes, *, ttl_s: float) -> str | None:
             self.times += (ttl_s,)
+            return None
 
         async def wait(self, digest: bytes, *, timeout_s: float) -> None:
             self.times += (timeout_s,)

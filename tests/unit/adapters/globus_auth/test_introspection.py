@@ -220,7 +220,7 @@ def test_a_policy_that_globus_did_not_evaluate_is_the_operators_business() -> No
 
 
 def test_the_published_introspection_is_understood() -> None:
-    example = get_response_set("auth.oauth2_token_introspect").lookup("default")
+    example: Any = get_response_set("auth.oauth2_token_introspect").lookup("default")
     required = Requirements(audience="auth.globus.org", scope="openid")
     before = example.json["exp"] - 10
     person = introspection.grant(example.json, required, now=before).person

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -155,11 +156,12 @@ async def test_a_token_revoked_in_between_is_refused(auth: AuthThatAnswers) -> N
 
 
 async def test_a_throttled_gateway_passes_the_wait_on(auth: AuthThatAnswers) -> None:
+    def throttled(retry_after: str) -> web.Response:
+        return web.json_response({}, status=429, headers={"Retry-After": retry_after})
+
     async with auth.provider() as provider:
         for retry_after, expected in (("7", 7.0), ("7200", 60.0), ("soon", 10.0)):
-            auth.answers[INTROSPECT] = lambda value=retry_after: web.json_response(
-                {}, status=429, headers={"Retry-After": value}
-            )
+            auth.answers[INTROSPECT] = partial(throttled, retry_after)
             with pytest.raises(errors.IdentityServiceThrottled) as caught:
                 await provider.identify(CALLERS_TOKEN)
             assert caught.value.retry_after_s == expected

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import globus_sdk
 import pytest
 import requests
@@ -29,8 +31,9 @@ def test_an_error_without_a_reply(error: globus_sdk.GlobusError, fate: Fate) -> 
 
 
 def test_a_refused_connection_never_left() -> None:
-    reason = NewConnectionError(None, "refused")
-    cause = requests.ConnectionError(MaxRetryError(None, "/", reason))
+    nothing: Any = None
+    reason = NewConnectionError(nothing, "refused")
+    cause = requests.ConnectionError(MaxRetryError(nothing, "/", reason))
     failure = CallFailed.translated(globus_sdk.GlobusConnectionError("", cause))
     assert failure.fate is Fate.NOT_SENT
 

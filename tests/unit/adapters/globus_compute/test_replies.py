@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -34,8 +35,8 @@ CLUSTER = Cluster(
 SECRET = "/lustre/private on node x1007"
 
 
-def finished(value: object = None, *, away_s: float = 3.0, **result: object) -> Finished:
-    values = {"task_id": "task", "value": value} | result
+def finished(value: object = None, *, away_s: float = 3.0, **result: Any) -> Finished:
+    values: dict[str, Any] = {"task_id": "task", "value": value} | result
     return Finished(result=TaskResult(**values), queue_s=0.5, away_s=away_s)
 
 

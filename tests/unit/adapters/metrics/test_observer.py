@@ -43,6 +43,9 @@ class TracerThatRemembers:
     def onward(self) -> Mapping[str, str]:
         return {"traceparent": "of-the-gateway"}
 
+    def streams(self) -> None:
+        raise NotImplementedError
+
     def end(self, record: Mapping[str, Any]) -> None:
         self.ended.append(record)
 

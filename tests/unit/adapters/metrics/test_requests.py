@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
@@ -99,7 +101,7 @@ def test_a_refusal_by_a_limit_is_counted_by_its_measure(metrics, registry):
 
 def test_what_an_engine_did_for_nobody_is_counted(metrics, registry):
     answer = InferenceAnswer(status=200, body=b"", content_type="", transport="task", hops=Hops())
-    late = {"request_id": "req_1", **SERVED}
+    late: dict[str, Any] = {"request_id": "req_1", **SERVED}
     metrics.late(LateAnswer(**late, answer=answer, usage=Usage(input_tokens=5, output_tokens=6)))
     metrics.late(LateAnswer(**late, answer=None, usage=None))
     page = shown(registry)

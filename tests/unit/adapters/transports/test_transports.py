@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from resource_server.adapters.transports import Transports
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, Transport
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest
+from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Stopped
 from tests.support.carriers import (
     CarrierThatAnswers,
     CarrierThatFails,
@@ -151,7 +151,7 @@ async def test_a_gateway_without_the_way_says_so():
 
 
 async def test_who_leaves_is_told_late_once():
-    late: list[InferenceAnswer | None] = []
+    late: list[InferenceAnswer | Stopped | None] = []
     transports = Transports({RELAY: CarrierThatHangs(), TASK: CarrierThatAnswers("task")})
     asking = asyncio.create_task(transports.infer(cluster(RELAY, TASK), REQUEST, late=late.append))
     await asyncio.sleep(0)

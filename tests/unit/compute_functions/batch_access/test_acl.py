@@ -61,7 +61,8 @@ def acls(draw: st.DrawFn) -> tuple[Entry, ...]:
     groups = draw(st.lists(st.sampled_from([PROJECT, OTHERS]), unique=True).map(sorted))
     named = [Entry(Tag.USER, draw(_RIGHTS), user) for user in users]
     grouped = [Entry(Tag.GROUP, draw(_RIGHTS), group) for group in groups]
-    mask = [Entry(Tag.MASK, draw(_RIGHTS))] if named or grouped or draw(st.booleans()) else []
+    masked = bool(named or grouped) or draw(st.booleans())
+    mask = [Entry(Tag.MASK, draw(_RIGHTS))] if masked else []
     return (
         Entry(Tag.OWNER, draw(_RIGHTS)),
         *named,

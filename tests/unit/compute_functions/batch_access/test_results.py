@@ -8,11 +8,11 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from compute_functions.batch_access import acl, results, walk
+from compute_functions.batch_access.access import Sink
 from compute_functions.batch_access.acl import ENTER, READ, WRITE
 from compute_functions.batch_access.person import Person
 from compute_functions.batch_access.results import SharedFolder
@@ -26,7 +26,7 @@ BOBS = Person(uid=BOB, gids=frozenset({PROJECT}))
 pytestmark = pytest.mark.row("C-46", "C-48")
 
 
-def hello(file: BinaryIO) -> None:
+def hello(file: Sink) -> None:
     file.write(b"hello\n")
 
 
@@ -107,7 +107,7 @@ def test_our_own_file_is_replaced_in_one_step(out: Path) -> None:
 
 
 def test_a_disk_that_fails_leaves_nothing_behind(out: Path) -> None:
-    def fail(file: BinaryIO) -> None:
+    def fail(file: Sink) -> None:
         file.write(b"half")
         raise OSError(28, "No space left on device")
 

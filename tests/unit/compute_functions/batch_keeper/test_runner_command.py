@@ -30,7 +30,9 @@ def rules_of(wanted: BatchOrder) -> Rules:
     "wanted",
     [
         order(),
-        order(endpoint="/v1/embeddings", most_lines=7, most_bytes=8, reserved=("-x", "priority")),
+        order(endpoint="/v1/embeddings", most_lines=7, most_bytes=8, most_inputs=9),
+        order(reserved=("-x", "priority")),
+        order(endpoints=("/v1/embeddings", "/v1/rerank", "/v1/of-tomorrow")),
     ],
 )
 def test_a_runner_takes_the_lines_that_were_taken_at_submission(wanted: BatchOrder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,8 @@ def home(users: BatchSite, shared: Path) -> Path:
 
 
 def by_path(home: Path, **changes: str) -> BatchOrder:
-    return order(**{"upload": None, "input_path": str(home / "input.jsonl")} | changes)
+    values: dict[str, Any] = {"upload": None, "input_path": str(home / "input.jsonl")}
+    return order(**values | changes)
 
 
 def test_a_batch_of_a_closed_home_is_taken_and_delivered(users: BatchSite, home: Path) -> None:

@@ -66,6 +66,11 @@ def test_another_order_under_the_same_id_is_refused(site: BatchSite) -> None:
         ({"model": "vendor/other"}, "the site does not run vendor/other with vllm"),
         ({"framework": "infinity"}, "the site does not run org/tiny with infinity"),
         ({"endpoint": "/v1/images/generations"}, "/v1/images/generations is no endpoint"),
+        (
+            {"endpoint": "/v1/rerank", "endpoints": ("/v1/embeddings",)},
+            "/v1/rerank is no endpoint",
+        ),
+        ({"endpoints": ("/v1/of-tomorrow",)}, "none of /v1/of-tomorrow is an endpoint"),
         ({"expires_at": 5.0}, "its time was over before it came"),
         ({"most_bytes": 10}, "bytes, and 10 are allowed"),
         ({"input_path": "/data/a.jsonl", "upload": None}, "takes uploaded files only"),

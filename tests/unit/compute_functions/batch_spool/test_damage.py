@@ -50,6 +50,11 @@ def damaged(path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> Non
     assert any("batch_file_damaged" in one and BATCH in one and path.name in one for one in said)
 
 
+def changed(values: dict[str, Any], changes: list[dict[str, Any]]) -> list[Any]:
+    """Return a file's content for each change of what it should say."""
+    return [pytest.param(json.dumps(values | one).encode(), id=f"{one}") for one in changes]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -83,10 +88,9 @@ def test_an_outcome_that_says_nothing_is_written_anew_by_the_next_runner(
     [
         *NO_OBJECTS,
         pytest.param(b'{"at": 1.0}', id="half"),
-        *(
-            pytest.param(json.dumps(FATE | change).encode(), id=f"{change}")
-            for FATE in [{"at": 1.0, "ended": "failed", "reason": "", "total": 0, "errors": []}]
-            for change in [
+        *changed(
+            {"at": 1.0, "ended": "failed", "reason": "", "total": 0, "errors": []},
+            [
                 {"at": "now"},
                 {"at": None},
                 {"at": True},
@@ -101,7 +105,7 @@ def test_an_outcome_that_says_nothing_is_written_anew_by_the_next_runner(
                 {"errors": None},
                 {"errors": 7},
                 {"errors": [{"code": 7}]},
-            ]
+            ],
         ),
         pytest.param(b'{"at": NaN, "ended": null, "errors": []}', id="no number"),
         pytest.param(b'{"at": 1' + b"0" * 400 + b', "ended": null, "errors": []}', id="huge"),
@@ -136,9 +140,9 @@ def test_a_batch_whose_fate_is_lost_is_still_cancelled(
     [
         *NO_OBJECTS,
         pytest.param(b'{"epoch": 3}', id="no fence"),
-        *(
-            pytest.param(json.dumps({"fence": 1} | change).encode(), id=f"{change}")
-            for change in [
+        *changed(
+            {"fence": 1},
+            [
                 {"fence": "1"},
                 {"epoch": None},
                 {"epoch": 1.5},
@@ -149,7 +153,7 @@ def test_a_batch_whose_fate_is_lost_is_still_cancelled(
                 {"since": "now"},
                 {"not_before": []},
                 {"crashes": "1"},
-            ]
+            ],
         ),
         pytest.param(b'{"fence": 1, "not_before": Infinity}', id="for ever"),
     ],

@@ -61,6 +61,18 @@ def test_a_field_that_the_service_sets_itself_ends_the_batch(site: BatchSite) ->
     }
 
 
+def test_a_line_for_what_the_model_does_not_serve_ends_the_batch(site: BatchSite) -> None:
+    site.taken(order(endpoints=("/v1/completions",)))
+    site.upload(lines())
+
+    told = site.report()
+    assert told.state is BatchState.FAILED
+    assert [(error.code, error.line) for error in told.errors] == [
+        ("invalid_url", line) for line in (1, 2, 3)
+    ]
+    assert told.errors[0].message.endswith("it must be one of /v1/completions")
+
+
 def test_an_upload_that_is_not_what_was_sent_begins_again(site: BatchSite) -> None:
     content = lines()
     site.taken(order())

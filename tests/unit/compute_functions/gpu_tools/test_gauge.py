@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def programs(tmp_path: Path) -> ProgramsThatTellGpuUse:
     return ProgramsThatTellGpuUse(folder=tmp_path / "bin")
 
 
-def gauge(programs: ProgramsThatTellGpuUse, ordered: int = 2, **environment: str) -> GpuGauge:
+def gauge(programs: ProgramsThatTellGpuUse, ordered: int = 2, **environment: Any) -> GpuGauge:
     return GpuGauge({"PATH": programs.path} | environment, ordered=ordered)
 
 
@@ -95,7 +96,7 @@ async def test_amds_programs_are_read_by_the_schedulers_numbers(
     programs.prints(program, text)
 
     # They see all GPUs of the node, while the job counts its own from 0.
-    numbers = {"SLURM_JOB_GPUS": "1,2", "ROCR_VISIBLE_DEVICES": "0,1"}
+    numbers: dict[str, Any] = {"SLURM_JOB_GPUS": "1,2", "ROCR_VISIBLE_DEVICES": "0,1"}
     assert await gauge(programs, **numbers).percent() == percent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ A_BATCH_WAITS = demand(purpose=FOR_BATCHES, waiting=1)
 A_BATCH_RUNS = demand(purpose=FOR_BATCHES, running=1, used_s=0.0)
 
 
-def own(name: str = "m-9", **values: object) -> Member:
+def own(name: str = "m-9", **values: Any) -> Member:
     """Return an instance for batches that serves."""
     return ready(name, purpose=FOR_BATCHES, **values)
 

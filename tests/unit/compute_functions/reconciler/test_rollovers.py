@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from compute_functions.contract.lifecycle import DesiredModel, ModelDemand
@@ -21,7 +23,7 @@ def site(*models: DesiredModel, gpus: int, nodes: int = 1, **policy) -> Simulate
 
 
 def hot(name: str, **kwargs) -> DesiredModel:
-    values = {
+    values: dict[str, Any] = {
         "model": name,
         "framework": "vllm",
         "min": 1,
@@ -87,6 +89,7 @@ def test_a_request_longer_than_the_rollover_is_finished():
     for _ in place.run(60):
         pass
     (old,) = place.of(key)
+    assert old.ends_at is not None
     request_ends = old.ends_at - 30
     old.busy_until.append(request_ends)
     while place.now < request_ends:

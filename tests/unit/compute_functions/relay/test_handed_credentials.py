@@ -55,6 +55,8 @@ class FileThatHangs(CredentialFile):
     """Keeps its readers until it is told to answer, and counts them."""
 
     __slots__ = ("answers", "readers")
+    answers: threading.Event
+    readers: list[None]
 
     def __init__(self) -> None:
         super().__init__(Path("hangs"))

@@ -66,7 +66,11 @@ async def test_a_submission_gives_how_the_batch_is():
         (FailureCode.BUSY, errors.BatchNotNow, "its words"),
         # Words that may name hosts and paths go into the log alone.
         (FailureCode.SITE_FAILED, errors.BatchNotNow, "the site cannot do it now"),
-        (FailureCode.SITE_MISCONFIGURED, errors.BatchNotNow, "the site cannot do it now"),
+        (
+            FailureCode.SITE_MISCONFIGURED,
+            errors.BatchNotNow,
+            "the site is not set up correctly for batches; its operators must act",
+        ),
     ],
 )
 async def test_a_failure_is_a_word_about_this_batch(

@@ -272,7 +272,18 @@ class FileQuotaExceeded(CallerError):
 
 
 class UpstreamError(HotnodeError):
-    """A part behind the gateway could not answer."""
+    """A part behind the gateway could not answer.
+
+    `lost_unanswered` tells that the instance is gone with its node or its link, and had answered
+    nothing: the request may have run, and may be asked once more elsewhere (ADR 0018).
+    """
+
+    lost_unanswered = False
+
+    @property
+    def may_go_elsewhere(self) -> bool:
+        """Whether another instance or place may be asked instead."""
+        return self.lost_unanswered or self.retry_after_s is not None
 
 
 class IdentityServiceUnavailable(UpstreamError):

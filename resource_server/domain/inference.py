@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from resource_server.domain import errors
+
+#: The largest answer that is put together before it is passed on (bytes).
+MOST_ANSWER = 64 * 1024 * 1024
 #: Body fields that no caller may set on any framework: other gateways' private fields, and ways
 #: to choose an address (requirements: alcf-routes).
 RESERVED_EVERYWHERE = frozenset(
@@ -94,6 +98,13 @@ class InferenceAnswer:
     hops: Hops
     headers: Mapping[str, str] = field(default_factory=dict)
     task_id: str | None = None
+
+
+def answer_too_large(most: int) -> errors.AnswerTooLarge:
+    """Return the error of an answer of more than `most` bytes, which is not put together."""
+    return errors.AnswerTooLarge(
+        f"The answer is larger than {most} bytes. Ask for less at once; a stream has no such limit."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

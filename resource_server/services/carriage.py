@@ -111,16 +111,21 @@ async def carry(
 ) -> tuple[Destination, T]:
     """Ask one place after the other, as long as a failure says that nothing ran.
 
-    All of them together have the patience that one would have.
+    Once also if the instance was lost before it answered. All of them together have the patience
+    that one would have.
     """
     *others, last = destinations
+    moved = False
     for destination in others:
         try:
             with at(destination):
                 return destination, await ask(admitted, destination)
         except errors.UpstreamError as error:
-            if error.retry_after_s is None or admitted.patience_s(last) <= 0:
+            if moved:
+                error.lost_unanswered = False
+            if not error.may_go_elsewhere or admitted.patience_s(last) <= 0:
                 raise
+            moved |= error.lost_unanswered
     with at(last):
         return last, await ask(admitted, last)
 

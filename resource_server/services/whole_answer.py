@@ -7,11 +7,14 @@ import json
 from http import HTTPStatus
 
 from resource_server.domain import errors, event_stream
-from resource_server.domain.inference import InferenceAnswer, StreamHead
+from resource_server.domain.inference import (
+    MOST_ANSWER,
+    InferenceAnswer,
+    StreamHead,
+    answer_too_large,
+)
 from resource_server.ports import AnswerStream
 
-#: Such an answer is no longer than this (bytes).
-MOST_BYTES = 64 * 1024 * 1024
 _JSON = "application/json"
 
 
@@ -29,8 +32,8 @@ async def read_whole(answer: AnswerStream, *, within_s: float) -> InferenceAnswe
             async for part in answer:
                 parts.append(part)
                 length += len(part)
-                if length > MOST_BYTES:
-                    raise errors.AnswerTooLarge
+                if length > MOST_ANSWER:
+                    raise answer_too_large(MOST_ANSWER)
     except TimeoutError as error:
         raise errors.BackendTimeout from error
     return _answer(answer, status=answer.head.status, body=b"".join(parts))

@@ -11,12 +11,17 @@ import aiohttp
 from resource_server.adapters import request_bodies
 from resource_server.adapters.direct import failures
 from resource_server.adapters.direct.clients import DirectClient, DirectClients
-from resource_server.adapters.direct.failures import MOST_ANSWER
 from resource_server.adapters.direct.files import FilesUnusable
 from resource_server.adapters.direct.stream import DirectStream
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster, DirectTarget
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late, Stopped
+from resource_server.domain.inference import (
+    MOST_ANSWER,
+    InferenceAnswer,
+    InferenceRequest,
+    Late,
+    Stopped,
+)
 
 #: What of a caller's request goes on. Never who asked, or with which token.
 PASSED_ON = frozenset({"accept", "content-type", "traceparent", "tracestate"})

@@ -10,8 +10,6 @@ from resource_server.domain import errors
 
 log = structlog.get_logger()
 
-#: The largest answer that is put together before it is passed on (bytes).
-MOST_ANSWER = 64 * 1024 * 1024
 #: No connection was made, so nothing of the request has left.
 _NOT_SENT = (
     aiohttp.ClientConnectorError,
@@ -53,13 +51,6 @@ def within_the_answer(cluster: str, problem: Exception) -> errors.HotnodeError:
     return errors.BackendInterrupted(
         f"The connection to the cluster '{cluster}' was lost within the answer. What came of "
         "it is good; the rest is lost."
-    )
-
-
-def too_large() -> errors.AnswerTooLarge:
-    """Return the error of an answer that cannot be put together."""
-    return errors.AnswerTooLarge(
-        f"The answer is larger than {MOST_ANSWER} bytes. Ask for less at once, or for a stream."
     )
 
 

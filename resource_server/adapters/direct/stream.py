@@ -11,7 +11,7 @@ from resource_server.adapters import engine_heads
 from resource_server.adapters.direct import failures
 from resource_server.adapters.direct.clients import DirectClient
 from resource_server.domain.catalog import Transport
-from resource_server.domain.inference import Hops, StreamHead
+from resource_server.domain.inference import Hops, StreamHead, answer_too_large
 
 
 class DirectStream:
@@ -68,7 +68,7 @@ class DirectStream:
         async for piece in self:
             body += piece
             if len(body) > most:
-                raise failures.too_large()
+                raise answer_too_large(most)
         return bytes(body)
 
     async def aclose(self) -> None:

@@ -6,7 +6,7 @@ from resource_server.adapters.hub.messages import Failure
 from resource_server.domain import errors
 
 #: What errors from behind the hub may carry beside their text.
-_FACTS = ("limit_bytes", "param", "retry_after_s", "task_id")
+_FACTS = ("limit_bytes", "lost_unanswered", "param", "retry_after_s", "task_id")
 _KINDS = {
     name: kind
     for name, kind in vars(errors).items()

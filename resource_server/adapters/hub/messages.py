@@ -83,7 +83,7 @@ class Failure:
 
     kind: str
     message: str
-    facts: Mapping[str, str | float | None] = field(default_factory=dict)
+    facts: Mapping[str, str | bool | float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ from dataclasses import replace
 from compute_functions.contract import FailureCode, SiteFailure
 from compute_functions.contract.relay import RelayRequest
 from resource_server.adapters.relay import failures
-from resource_server.adapters.relay.failures import MOST_ANSWER
 from resource_server.adapters.relay.link import Link
 from resource_server.adapters.relay.links import Links
 from resource_server.adapters.relay.stream import RelayStream
@@ -17,7 +16,13 @@ from resource_server.adapters.relay.traffic import Place
 from resource_server.adapters.site_failures import site_error
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
-from resource_server.domain.inference import InferenceAnswer, InferenceRequest, Late, Stopped
+from resource_server.domain.inference import (
+    MOST_ANSWER,
+    InferenceAnswer,
+    InferenceRequest,
+    Late,
+    Stopped,
+)
 
 #: The relay keeps the times, and is given so much longer to say so (seconds).
 MARGIN_S = 5.0
@@ -72,10 +77,11 @@ class RelayBackend:
         """Return the engine's answer as soon as its head is there; see the port.
 
         As long as a failure says that nothing ran, another instance is asked, be it one whose
-        relay has linked meanwhile.
+        relay has linked meanwhile; once also if the first one was lost before it answered.
         """
         links = self._able(cluster, request)
         tried: list[Link] = []
+        moved = False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout_s
         while True:
@@ -86,8 +92,12 @@ class RelayBackend:
                 tried.append(link)
                 links = [one for one in self._capable(cluster, request) if one not in tried]
                 left_s = deadline - loop.time()
-                if error.retry_after_s is None or not links or left_s <= 0:
+                if moved:
+                    # What takes its instance away with it takes no third one.
+                    error.lost_unanswered = False
+                if not error.may_go_elsewhere or not links or left_s <= 0:
                     raise
+                moved |= error.lost_unanswered
                 request = replace(request, timeout_s=left_s)
 
     async def _opened(self, link: Link, cluster: Cluster, request: InferenceRequest) -> RelayStream:

@@ -9,8 +9,6 @@ from resource_server.domain import errors
 
 #: An instance whose link was cut is back after so long, as a rule (seconds).
 BACK_AFTER_S = 2.0
-#: The largest answer that is put together before it is passed on (bytes).
-MOST_ANSWER = 64 * 1024 * 1024
 
 
 def not_sent(cluster: str) -> errors.HotnodeError:
@@ -44,13 +42,6 @@ def silent(cluster: str) -> errors.BackendTimeout:
     """Return the error of a request of which nothing was heard for too long."""
     return errors.BackendTimeout(
         f"The model's instance on the cluster '{cluster}' did not answer in time. Ask for less."
-    )
-
-
-def too_large() -> errors.AnswerTooLarge:
-    """Return the error of an answer that cannot be put together."""
-    return errors.AnswerTooLarge(
-        f"The answer is larger than {MOST_ANSWER} bytes. Ask for less at once, or for a stream."
     )
 
 

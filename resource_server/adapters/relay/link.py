@@ -317,7 +317,9 @@ class Link:
             # The relay has not asked its engine, and never will.
             return failures.not_sent(self.instance.cluster)
         self._traffic.interrupted += 1
-        return interrupted(self.instance.cluster, began=stream.began)
+        error = interrupted(self.instance.cluster, began=stream.began)
+        error.lost_unanswered = not stream.began
+        return error
 
     def _give_back(self) -> None:
         """Give back the requests of which nothing has left."""

@@ -15,7 +15,7 @@ from resource_server.adapters.relay.upload import Upload
 from resource_server.adapters.site_failures import contract_broken, interrupted
 from resource_server.domain import errors
 from resource_server.domain.catalog import Transport
-from resource_server.domain.inference import Hops, StreamHead
+from resource_server.domain.inference import Hops, StreamHead, answer_too_large
 
 #: Credit is given when the reader has read so much (bytes).
 CREDIT_STEP = WINDOW // 4
@@ -99,7 +99,7 @@ class RelayStream:
                 if self._error is not None:
                     raise self._error
                 if self._received > most:
-                    raise failures.too_large()
+                    raise answer_too_large(most)
                 if not room.take(self._received - held):
                     raise failures.no_room(self._cluster)
                 held = self._received
@@ -108,7 +108,7 @@ class RelayStream:
         finally:
             room.give_back(held)
         if self._received > most:
-            raise failures.too_large()
+            raise answer_too_large(most)
         return b"".join(self._pieces)
 
     def __aiter__(self) -> Self:

@@ -27,7 +27,7 @@ from resource_server.domain.inference import (
 from resource_server.domain.lifecycle import Observation
 from resource_server.ports import InferenceBackend
 from tests.support.catalogs import cluster
-from tests.support.doubles import BackendThatEchoes
+from tests.support.doubles import BackendThatEchoes, BackendWithoutStreams
 from tests.support.gateway import SiteThatReports
 from tests.support.stream_server import stream_server_on_socket
 
@@ -58,7 +58,7 @@ def answer(body: bytes = b"late") -> InferenceAnswer:
     )
 
 
-class BackendThatHolds:
+class BackendThatHolds(BackendWithoutStreams):
     """Has `sent` a request or not, and answers none before the test does.
 
     It keeps the port's promise to callers who leave.
@@ -90,7 +90,7 @@ class BackendThatHolds:
         self._late(came or answer())
 
 
-class BackendWithABug:
+class BackendWithABug(BackendWithoutStreams):
     async def infer(
         self, cluster: Cluster, request: InferenceRequest, *, late: Late | None = None
     ) -> InferenceAnswer:
@@ -158,6 +158,12 @@ def about_a_task() -> errors.HotnodeError:
     return error
 
 
+def lost_unanswered() -> errors.HotnodeError:
+    error = errors.BackendInterrupted("The instance is gone.")
+    error.lost_unanswered = True
+    return error
+
+
 def without_a_hint() -> errors.HotnodeError:
     error: errors.HotnodeError = errors.BackendUnavailable("Nobody knows.")
     error.retry_after_s = None
@@ -173,6 +179,7 @@ def without_a_hint() -> errors.HotnodeError:
         lambda: errors.AnswerTooLarge("Ask for less."),
         lambda: errors.InvalidRequest("No.", param="n"),
         about_a_task,
+        lost_unanswered,
         without_a_hint,
     ],
 )
@@ -186,7 +193,8 @@ async def test_an_error_comes_out_as_it_went_in(
             await gateway.infer(CLUSTER, asking())
     assert type(caught.value) is type(error)
     assert caught.value.message == error.message
-    for fact in ("code", "retry_after_s", "task_id", "param", "limit_bytes"):
+    facts = ("code", "retry_after_s", "lost_unanswered", "task_id", "param", "limit_bytes")
+    for fact in facts:
         assert getattr(caught.value, fact, None) == getattr(error, fact, None)
 
 

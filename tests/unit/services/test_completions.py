@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -133,11 +134,13 @@ def limits() -> LimitsThatAdmit:
 
 
 def completions(backend, *catalog, limits=None) -> Completions:
+    # Of `Limits`, completions ask for admissions alone.
+    admitting: Any = limits or LimitsThatAdmit()
     snapshot = Catalog(*(catalog or ([cluster()], [model()])))
     return Completions(
         lambda: snapshot,
         backend,
-        limits=limits or LimitsThatAdmit(),
+        limits=admitting,
         images=ImagesThatMark(),
         usage=UsageReaders(answer=read_usage, event=read_event_usage),
         salts=CacheSalts(b"k" * 32),
@@ -175,7 +178,7 @@ async def test_an_engine_that_refuses_the_site_s_key_is_not_the_caller_s_fault(s
         await completions(backend).complete(ALICE, REQUEST)
 
 
-def asking(body: bytes, **change: object) -> CompletionRequest:
+def asking(body: bytes, **change: Any) -> CompletionRequest:
     return replace(REQUEST, body=JsonBody(body), **change)
 
 
@@ -245,6 +248,28 @@ async def test_a_request_that_may_have_run_is_sent_nowhere_else():
     with pytest.raises(errors.BackendTimeout):
         await service.complete(ALICE, replace(REQUEST, base=Base()))
     assert backend.clusters == ["x"]
+
+
+def lost() -> errors.BackendInterrupted:
+    error = errors.BackendInterrupted("The node is gone.")
+    error.lost_unanswered = True
+    return error
+
+
+async def test_what_was_lost_before_it_was_answered_is_asked_at_the_next_place():
+    backend = BackendThatRecords(x=lost())
+    service = completions(backend, [cluster("x"), cluster("y")], [model("a/b", "x", "y")])
+    completion = await service.complete(ALICE, replace(REQUEST, base=Base()))
+    assert completion.destination.cluster.name == "y"
+
+
+async def test_it_is_not_asked_at_a_third_one():
+    backend = BackendThatRecords(x=lost(), y=lost())
+    clusters = [cluster("x"), cluster("y"), cluster("z")]
+    service = completions(backend, clusters, [model("a/b", "x", "y", "z")])
+    with pytest.raises(errors.BackendInterrupted):
+        await service.complete(ALICE, replace(REQUEST, base=Base()))
+    assert backend.clusters == ["x", "y"]
 
 
 async def test_an_engine_s_error_is_not_tried_elsewhere():

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -166,7 +167,11 @@ async def test_text_breaks_the_protocol(hub: RelayHub, enrolled: RelaySite) -> N
     ],
 )
 async def test_a_failure_of_the_site_is_an_error_of_ours(
-    hub: RelayHub, enrolled: RelaySite, code: FailureCode, kind: type, may_repeat: bool
+    hub: RelayHub,
+    enrolled: RelaySite,
+    code: FailureCode,
+    kind: type[errors.HotnodeError],
+    may_repeat: bool,
 ) -> None:
     relay = await hub.dialler.connected(enrolled)
     asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
@@ -263,7 +268,7 @@ async def test_a_whole_answer_of_many_windows_gets_its_credit(
 
 async def test_who_leaves_has_the_request_cancelled(hub: RelayHub, enrolled: RelaySite) -> None:
     relay = await hub.dialler.connected(enrolled)
-    late = []
+    late: list[Any] = []
     asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking(), late=late.append))
     number, _, _ = await relay.request()
     asked.cancel()
@@ -321,6 +326,6 @@ async def test_an_answer_that_is_too_large_is_cancelled(
         asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
         number, _, _ = await relay.request()
         await relay.said(head(number), data(number, 0, b"x" * 11))
-        with pytest.raises(errors.AnswerTooLarge):
+        with pytest.raises(errors.AnswerTooLarge, match="larger than 10 bytes"):
             await asked
         assert (await relay.heard(FrameKind.CANCEL)).stream == number

@@ -105,22 +105,62 @@ async def test_what_surely_never_ran_runs_at_the_successor(
     assert (await asked).body == b"{}"
 
 
-async def test_what_may_have_run_does_not_run_again(hub: RelayHub, enrolled: RelaySite) -> None:
+async def test_what_was_lost_before_it_was_answered_is_asked_once_more(
+    hub: RelayHub, enrolled: RelaySite
+) -> None:
     relay = await hub.dialler.connected(enrolled, run="first")
     asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
     await relay.request()
     relay.cut()
     await eventually(lambda: states(hub) == ["parked"])
     successor = await hub.dialler.connected(enrolled, run="second")
-    async with asyncio.timeout(15):
-        with pytest.raises(errors.BackendInterrupted):
-            await asked
-    # The next request is the first that the successor hears of.
-    again = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking(b"next")))
     number, _, body = await successor.request()
+    assert body == asking().body
+    await successor.said(head(number), data(number, 0, b"{}"), end(number, 2))
+    assert (await asked).body == b"{}"
+
+
+async def test_it_is_not_asked_a_third_time(hub: RelayHub, enrolled: RelaySite) -> None:
+    """It may be what ends its instances."""
+    asked = asyncio.create_task(_asked_once_linked(hub, enrolled))
+    for run in ("first", "second"):
+        relay = await hub.dialler.connected(enrolled, run=run)
+        await relay.request()
+        relay.cut()
+        await eventually(lambda: states(hub) == ["parked"])
+    third = await hub.dialler.connected(enrolled, run="third")
+    async with asyncio.timeout(15):
+        with pytest.raises(errors.BackendInterrupted) as caught:
+            await asked
+    assert not caught.value.may_go_elsewhere
+    # The next request is the first that the third one hears of.
+    again = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking(b"next")))
+    number, _, body = await third.request()
     assert body == b"next"
-    await successor.said(head(number), end(number, 0))
+    await third.said(head(number), end(number, 0))
     assert (await again).status == 200
+
+
+async def test_where_no_other_instance_is_another_cluster_may_be_asked(
+    hub: RelayHub, enrolled: RelaySite
+) -> None:
+    relay = await hub.dialler.connected(enrolled, "instance-1")
+    asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
+    await relay.request()
+    relay.cut()
+    await eventually(lambda: states(hub) == ["parked"])
+    hub.links.failed(enrolled.cluster, {"instance-1"})
+    async with asyncio.timeout(15):
+        with pytest.raises(errors.BackendInterrupted) as caught:
+            await asked
+    assert caught.value.may_go_elsewhere
+    # Clients are not told to repeat it by themselves.
+    assert caught.value.retry_after_s is None
+
+
+async def _asked_once_linked(hub: RelayHub, enrolled: RelaySite) -> None:
+    await eventually(lambda: states(hub) == ["ready"])
+    await hub.backend.infer(cluster_of(enrolled), asking())
 
 
 async def test_what_has_begun_does_not_run_again_whatever_of_it_had_left(

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compute_functions import endpoint_files, globus_client, private_file, processes
+from compute_functions.child_group import ended_if_given_up, started
 from compute_functions.errors import ConfigurationError, EndpointFailed, SiteError
 from compute_functions.function_lock import FunctionLock
 from compute_functions.site_config.site_file import SiteConfig, load_file
@@ -57,6 +58,8 @@ class Endpoint:
     name: str
     user_dir: Path
     environment: Mapping[str, str]
+    start_timeout_s: float = START_TIMEOUT_S
+    stop_timeout_s: float = STOP_TIMEOUT_S
 
     @property
     def folder(self) -> Path:
@@ -76,16 +79,16 @@ class Endpoint:
             # Without one the agent asks a person to log in, and nobody is there.
             globus_client.require(self.environment)
             self._clear_stale_pid()
-            await self._agent("start", self.name, "--detach", timeout_s=START_TIMEOUT_S)
-            await self._settled(running=True, timeout_s=START_TIMEOUT_S)
+            await self._agent("start", self.name, "--detach", timeout_s=self.start_timeout_s)
+            await self._settled(running=True, timeout_s=self.start_timeout_s)
             private_file.write(self.folder / _HOST, socket.gethostname())
         return self.status()
 
     async def stop(self) -> Status:
         """Stop the agent and its user endpoints."""
         if self.status().running:
-            await self._agent("stop", self.name, timeout_s=STOP_TIMEOUT_S)
-            await self._settled(running=False, timeout_s=STOP_TIMEOUT_S)
+            await self._agent("stop", self.name, timeout_s=self.stop_timeout_s)
+            await self._settled(running=False, timeout_s=self.stop_timeout_s)
         return self.status()
 
     def status(self) -> Status:
@@ -141,20 +144,21 @@ class Endpoint:
 
     async def _agent(self, *arguments: str, timeout_s: float) -> None:
         program = Path(sys.executable).parent / "globus-compute-endpoint"
-        process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
-            env={**self.environment, "GLOBUS_COMPUTE_USER_DIR": str(self.user_dir.absolute())},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        process = await started(
+            asyncio.create_subprocess_exec(
+                program,
+                *arguments,
+                env={**self.environment, "GLOBUS_COMPUTE_USER_DIR": str(self.user_dir.absolute())},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         )
         try:
-            async with asyncio.timeout(timeout_s):
+            async with ended_if_given_up(process), asyncio.timeout(timeout_s):
                 said, _ = await process.communicate()
         except TimeoutError as error:
-            process.kill()
-            await process.communicate()
             raise EndpointFailed(
                 f"{program.name} {arguments[0]} hung for {timeout_s:g} s"
             ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from compute_functions import carriage, loopback_port
 from compute_functions.contract.pushes import CONTENT_TYPE, STREAMS_PATH, Push
 from compute_functions.errors import CallerLeft, ConfigurationError, HubUnreachable
 from compute_functions.pushed_call import PushedCall
+from compute_functions.relay import authorities
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.relay.proxies import proxy_for
 
@@ -66,7 +66,8 @@ async def _post(
     push: Push, timed: AsyncGenerator[bytes, None], call: PushedCall, ca_file: str
 ) -> None:
     url = _url(push)
-    context = await asyncio.to_thread(_tls, ca_file) if url.scheme == "https" else True
+    is_encrypted = url.scheme == "https"
+    context = await asyncio.to_thread(authorities.trusted, ca_file) if is_encrypted else True
     timeout = aiohttp.ClientTimeout(total=None)
     async with (
         aclosing(timed) as frames,
@@ -122,10 +123,3 @@ def _url(push: Push) -> URL:
 def _origin(hub: str) -> URL:
     url = URL(hub)
     return url.with_scheme(_SCHEMES.get(url.scheme, url.scheme)).origin()
-
-
-def _tls(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:
-        raise ConfigurationError(f"{ca_file} holds no authorities: {error}") from error

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import aiohttp
 
+from compute_functions.child_group import ended_if_given_up, started
+
 HELPER = Path(__file__).parents[1] / "auth_helper" / "inference_auth_token.py"
 TIMEOUT_S = 30.0
 
@@ -44,22 +46,20 @@ async def _helper(
     action: str, environment: Mapping[str, str], *, stderr: int = asyncio.subprocess.PIPE
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run the helper beside the body, which has so long for it; then it is gone."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(HELPER),
-        action,
-        env=dict(environment),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=stderr,
+    process = await started(
+        asyncio.create_subprocess_exec(
+            sys.executable,
+            str(HELPER),
+            action,
+            env=dict(environment),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
     )
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
+    async with ended_if_given_up(process), asyncio.timeout(TIMEOUT_S):
+        yield process
 
 
 async def _until_address(process: asyncio.subprocess.Process) -> str:

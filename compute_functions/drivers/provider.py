@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 
 from parsl.providers.errors import ExecutionProviderException
 
+from compute_functions.child_group import KILL_S
 from compute_functions.drivers.driver import Capacity, Job
 from compute_functions.drivers.job_comment import JobComment
 from compute_functions.drivers.slurm_jobs import SlurmJobs
@@ -18,7 +19,7 @@ from compute_functions.drivers.slurm_provider import DirectProvider
 from compute_functions.errors import DriverFailed, SubmissionRefused
 from compute_functions.orders import Order, slug
 from compute_functions.schedulers import commands
-from compute_functions.schedulers.commands import KILL_S, Commands, Finished
+from compute_functions.schedulers.commands import Commands, Finished
 from compute_functions.schedulers.slurm import ENVIRONMENT, sbatch, sbatch_test_only, times
 from compute_functions.schedulers.slurm.squeue import QueuedJob
 from compute_functions.site import VARIABLE, SiteDirectory

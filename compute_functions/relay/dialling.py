@@ -12,7 +12,8 @@ import aiohttp
 from yarl import URL
 
 from compute_functions.contract.frames import MAX_MESSAGE, SUBPROTOCOL
-from compute_functions.errors import ConfigurationError, HubRefused, LinkFailed
+from compute_functions.errors import HubRefused, LinkFailed
+from compute_functions.relay import authorities
 from compute_functions.relay.proxies import proxy_for
 from compute_functions.relay.times import Times
 
@@ -73,7 +74,7 @@ async def dialler(
     times: Times, ca_file: str, *, protocol: str = SUBPROTOCOL, most_message: int = MAX_MESSAGE
 ) -> AsyncIterator[Dialler]:
     """Open a dialler; it trusts the authorities in `ca_file`, or those of the system."""
-    context = await asyncio.to_thread(_tls, ca_file)
+    context = await asyncio.to_thread(authorities.trusted, ca_file)
     # No limits of its own: `dial` has one, and what follows lives as long as the link.
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(
@@ -99,10 +100,3 @@ async def _refuse(
 ) -> None:
     redirect.response.close()
     raise HubRefused(redirect.response.status)
-
-
-def _tls(ca_file: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file or None)
-    except OSError as error:  # `ssl.SSLError` is one
-        raise ConfigurationError(f"{ca_file} holds no authorities: {error}") from error

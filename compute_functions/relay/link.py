@@ -22,19 +22,15 @@ from compute_functions.errors import (
     LinkFailed,
     ProtocolBroken,
 )
-from compute_functions.relay.credentials import Bearer, CredentialSource
+from compute_functions.relay.credentials import CredentialSource
 from compute_functions.relay.dialling import Dialler
 from compute_functions.relay.outbox import Outbox
 from compute_functions.relay.patience import Patience
-from compute_functions.relay.pauses import Pauses
+from compute_functions.relay.redialling import Redialling, close_as_broken
 from compute_functions.relay.streams import Service, Streams
 from compute_functions.relay.times import Times
 
 log = logging.getLogger("hotnode.relay")
-
-UNAUTHORIZED, TOO_MANY, SERVER_ERRORS = 401, 429, 500
-#: The reason of a close is cut by the WebSocket protocol (bytes).
-_REASON_LENGTH = 120
 
 
 class Link:
@@ -52,17 +48,14 @@ class Link:
         self._hub = URL(hub)
         self._instance = instance
         self._service = service
-        self._bearer = Bearer(credentials)
+        self._redialling = Redialling(self._hub, credentials=credentials, times=times, log=log)
         self._times = times
         self._outbox = Outbox()
         self._streams = Streams(service, self._outbox)
-        self._pauses = Pauses(times)
         self._name = _new_name()
         self._hub_name = ""
         self._load: EngineLoad | None = None
-        self._linked_at: float | None = None
         self._cut_at: float | None = None
-        self._last_told = ""
 
     @property
     def streams(self) -> int:
@@ -96,33 +89,17 @@ class Link:
 
     async def _attempt(self, dialler: Dialler, patience: Patience) -> float:
         """Open a connection and serve it to its end; return the pause before the next (seconds)."""
-        self._linked_at = None
         try:
-            socket = await dialler.dial(self._hub, await self._bearer.token())
+            socket = await dialler.dial(self._hub, await self._redialling.token())
             await self._serve(socket, patience)
         except HubRefused as refused:
-            return self._pause_after(refused)
+            return self._redialling.refused("link_refused", refused)
         except (HubHungUp, ProtocolBroken) as error:
-            self._tell("link_ended", error)
+            self._redialling.tell("link_ended", error)
             self._abandon()
         except (LinkFailed, ConfigurationError) as error:
-            self._tell("link_failed", error)
-        if self._was_steady():
-            self._pauses.reset()
-        return self._pauses.next()
-
-    def _was_steady(self) -> bool:
-        if self._linked_at is None:
-            return False
-        return time.monotonic() - self._linked_at > self._times.steady_s
-
-    def _pause_after(self, refused: HubRefused) -> float:
-        if refused.status == UNAUTHORIZED and self._bearer.refused():
-            return 0.0  # The session was not good any more: the next token is a new credential.
-        self._tell("link_refused", refused)
-        if refused.status == TOO_MANY or refused.status >= SERVER_ERRORS:
-            return self._pauses.next()
-        return self._pauses.refused()
+            self._redialling.tell("link_failed", error)
+        return self._redialling.ended()
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse, patience: Patience) -> None:
         """Serve an open WebSocket; ends with `LinkFailed` or `ProtocolBroken`."""
@@ -138,8 +115,7 @@ class Link:
                     self._take(frame)
                 await self._read(socket)
         except (ProtocolBroken, ContractError) as error:
-            reason = str(error).encode()[:_REASON_LENGTH]
-            await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=reason)
+            await close_as_broken(socket, error)
             raise ProtocolBroken(str(error)) from error
         except LinkFailed:
             farewell = WSCloseCode.OK  # We dial again, and go on.
@@ -175,10 +151,9 @@ class Link:
     def _begin(self, accept: Accept) -> None:
         """Go on where the link was cut, or begin it."""
         log.info("link_open hub=%s name=%s resumed=%s", self._hub, accept.hub, accept.resumed)
-        self._last_told = ""
-        self._linked_at = time.monotonic()
+        self._redialling.opened()
         self._hub_name = accept.hub
-        self._bearer.renewed(accept.session, accept.session_s)
+        self._redialling.bearer.renewed(accept.session, accept.session_s)
         if accept.resumed:
             self._streams.resume(accept)
         else:
@@ -198,7 +173,7 @@ class Link:
             self._streams.take(frame)
         elif frame.kind is FrameKind.RENEW:
             renewal = Renewal.from_payload(frame.payload)
-            self._bearer.renewed(renewal.session, renewal.session_s)
+            self._redialling.bearer.renewed(renewal.session, renewal.session_s)
         elif frame.kind is FrameKind.DRAIN:
             log.info("hub_drains hub=%s", self._hub)
         else:
@@ -218,12 +193,6 @@ class Link:
         self._streams.cancel()
         self._name = _new_name()
         self._hub_name = ""
-
-    def _tell(self, event: str, error: Exception) -> None:
-        """Log what happens to the link; what goes on happening is not worth another line."""
-        text = f"{event} hub={self._hub} error={error}"
-        log.log(logging.DEBUG if text == self._last_told else logging.WARNING, "%s", text)
-        self._last_told = text
 
 
 def _new_name() -> str:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
+from compute_functions.child_group import ended_if_given_up, started
 from compute_functions.errors import DriverFailed
 
-#: A killed process is gone at once, unless its file system hangs (seconds).
-KILL_S = 5.0
 #: Of what a command says in anger so much is passed on (characters).
 _MOST_SAID = 500
 #: What commands, and the jobs they submit, get of our environment. Not the rest: a scheduler hands
@@ -75,12 +71,10 @@ class Commands:
         """Run a command to its end, whatever its exit status."""
         process = await self._start(arguments)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with ended_if_given_up(process), asyncio.timeout(self._timeout_s):
                 out, err = await process.communicate()
         except TimeoutError as error:
             raise DriverFailed(f"{arguments[0]} did not answer in {self._timeout_s:g} s") from error
-        finally:
-            await _end(process)
         return Finished(
             status=process.returncode or 0,
             out=out.decode(errors="replace"),
@@ -89,30 +83,19 @@ class Commands:
 
     async def _start(self, arguments: tuple[str, ...]) -> Process:
         try:
-            return await asyncio.create_subprocess_exec(
-                *arguments,
-                env=self._environment,
-                stdin=DEVNULL,
-                stdout=PIPE,
-                stderr=PIPE,
-                # A group of its own: a wrapper script is killed with what it started.
-                start_new_session=True,
+            return await started(
+                asyncio.create_subprocess_exec(
+                    *arguments,
+                    env=self._environment,
+                    stdin=DEVNULL,
+                    stdout=PIPE,
+                    stderr=PIPE,
+                    # A group of its own: a wrapper script is killed with what it started.
+                    start_new_session=True,
+                )
             )
         except OSError as error:
             raise DriverFailed(f"{arguments[0]} cannot be run: {error.strerror}") from error
-
-
-async def _end(process: Process) -> None:
-    """Leave nothing of a command that was given up."""
-    if process.returncode is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    try:
-        async with asyncio.timeout(KILL_S):
-            await process.wait()
-    except TimeoutError as error:
-        raise DriverFailed(f"process {process.pid} cannot be killed") from error
 
 
 def environment(

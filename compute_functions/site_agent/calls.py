@@ -51,8 +51,13 @@ class Calls:
         if self._running >= self._most:
             return _failed(call, FailureCode.BUSY, "too many calls are under way")
         try:
+            begun = self._begun(function, call)
+        except RuntimeError:
+            log.exception("call_not_begun function=%s running=%d", call.function, self._running)
+            return _failed(call, FailureCode.BUSY, "the host has no room for another thread")
+        try:
             async with asyncio.timeout(self._within_s):
-                text = await self._begun(function, call)
+                text = await begun
         except TimeoutError:
             log.warning("call_hangs function=%s running=%d", call.function, self._running)
             problem = f"it did not end in {self._within_s:g} s; the site's disk may be slow"
@@ -80,8 +85,9 @@ class Calls:
                 with suppress(RuntimeError):  # The agent has ended meanwhile.
                     loop.call_soon_threadsafe(end, text)
 
-        self._running += 1
         threading.Thread(target=run, name=f"call {call.function}", daemon=True).start()
+        # Only now: one that was not begun would be counted for ever. None ends before the count.
+        self._running += 1
         return result
 
 

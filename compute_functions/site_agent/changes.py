@@ -8,6 +8,7 @@ from asyncio.subprocess import DEVNULL
 from dataclasses import dataclass
 
 from compute_functions import site_config
+from compute_functions.child_group import ended_if_given_up, started
 from compute_functions.errors import ConfigurationError, FieldError
 from compute_functions.relay.enrolment import Enrolment
 from compute_functions.site import SiteDirectory
@@ -91,21 +92,20 @@ class Changes:
 
     async def _rehearse(self) -> bool:
         """Tell whether what is installed now would begin at all."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "compute_functions.site_agent", "check"),
-            *("--site-dir", str(self._site.root)),
-            stdin=DEVNULL,
-            stdout=DEVNULL,
+        process = await started(
+            asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "compute_functions.site_agent", "check"),
+                *("--site-dir", str(self._site.root)),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                start_new_session=True,
+            )
         )
         try:
-            async with asyncio.timeout(_REHEARSAL_S):
+            async with ended_if_given_up(process), asyncio.timeout(_REHEARSAL_S):
                 return await process.wait() == 0
         except TimeoutError:
             return False
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
 
 def wrong(error: ConfigurationError) -> str:

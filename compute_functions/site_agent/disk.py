@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,19 +22,23 @@ WITHIN_S = 10.0
 class Disk:
     """Reads and writes in a thread of its own, so that a disk that hangs holds up nothing else.
 
-    What hangs keeps the thread. What comes after it is given up in time, and never begun.
+    What hangs keeps the thread. What comes after it is given up in time, and never begun. The
+    thread is not an executor's: the process's end would wait for that.
     """
 
     def __init__(self, *, within_s: float = WITHIN_S) -> None:
         self._within_s = within_s
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="site-directory")
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._is_closed = False
 
     async def do(self, work: Callable[[], _T]) -> _T:
         """Return what `work` returns; raises `DiskFailed`, and whatever else `work` does."""
-        future = self._thread.submit(work)
+        future: Future[_T] = Future()
+        self._work.put(lambda: _fulfil(future, work))
         limit = asyncio.timeout(self._within_s)
         try:
             async with limit:
+                # Given up, it cancels the future, which then is not begun.
                 return await asyncio.wrap_future(future)
         except OSError as error:  # `TimeoutError` is one.
             if limit.expired():
@@ -43,9 +49,15 @@ class Disk:
 
     def close(self) -> None:
         """Begin nothing more; what hangs is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._is_closed = True
+        self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None and not self._is_closed:
+            work()
 
     def __enter__(self) -> Self:
+        threading.Thread(target=self._serve, name="site-directory", daemon=True).start()
         return self
 
     def __exit__(
@@ -55,6 +67,15 @@ class Disk:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _fulfil(future: Future[_T], work: Callable[[], _T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 # whoever awaits the future gets it, whatever it is
+        future.set_exception(error)
 
 
 def _problem(error: OSError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from functools import partial
 from typing import Protocol
 
@@ -16,18 +15,15 @@ from compute_functions.contract import ContractError, Demand, DesiredState, Site
 from compute_functions.contract.site_calls import CallAnswer, Offer, SiteCall
 from compute_functions.contract.site_link import Accepted, MessageKind, Said
 from compute_functions.errors import ConfigurationError, HubRefused, LinkFailed, ProtocolBroken
-from compute_functions.relay.credentials import Bearer, CredentialSource
+from compute_functions.relay.credentials import CredentialSource
 from compute_functions.relay.dialling import Dialler
-from compute_functions.relay.pauses import Pauses
+from compute_functions.relay.redialling import Redialling, close_as_broken
 from compute_functions.relay.times import Times
 from compute_functions.site_agent.answering import Answering
 from compute_functions.site_agent.calls import Calls
 
 log = logging.getLogger("hotnode.site_agent")
 
-UNAUTHORIZED, TOO_MANY, SERVER_ERRORS = 401, 429, 500
-#: The reason of a close is cut by the WebSocket protocol (bytes).
-_REASON_LENGTH = 120
 #: What is longer is read or written in a thread (characters, instances).
 _THREAD_FROM, _THREAD_FROM_INSTANCES = 64 * 1024, 200
 #: Changes that follow each other closer than this are told together (seconds).
@@ -63,18 +59,16 @@ class SiteLink:
         self._hub = hub
         self._agent = agent
         self._calls = calls or Calls({})
-        self._bearer = Bearer(credentials)
+        self._redialling = Redialling(hub, credentials=credentials, times=times, log=log)
         self._times = times
         self._silent_s = silent_s
-        self._pauses = Pauses(times)
         self._changed = asyncio.Event()
-        self._linked_at: float | None = None
-        self._last_told = ""
+        self._is_open = False
 
     @property
     def is_open(self) -> bool:
         """Whether the hub has taken the link, and it holds."""
-        return self._linked_at is not None
+        return self._is_open
 
     def tell(self) -> None:
         """Tell the hub soon what there is: it has changed."""
@@ -88,33 +82,21 @@ class SiteLink:
 
     async def _attempt(self, dialler: Dialler) -> float:
         """Open a link and keep it to its end; return the pause before the next (seconds)."""
-        linked_at = None
         try:
-            socket = await dialler.dial(self._hub, await self._bearer.token())
+            socket = await dialler.dial(self._hub, await self._redialling.token())
             try:
                 await self._serve(socket)
             except (ProtocolBroken, ContractError) as error:
-                reason = str(error).encode()[:_REASON_LENGTH]
-                await socket.close(code=WSCloseCode.PROTOCOL_ERROR, message=reason)
+                await close_as_broken(socket, error)
                 raise
             finally:
-                linked_at, self._linked_at = self._linked_at, None
+                self._is_open = False
                 await socket.close(code=WSCloseCode.GOING_AWAY)
         except HubRefused as refused:
-            return self._pause_after(refused)
+            return self._redialling.refused("site_link_refused", refused)
         except (LinkFailed, ConfigurationError, ContractError) as error:
-            self._complain("site_link_failed", error)
-        if linked_at is not None and time.monotonic() - linked_at > self._times.steady_s:
-            self._pauses.reset()
-        return self._pauses.next()
-
-    def _pause_after(self, refused: HubRefused) -> float:
-        if refused.status == UNAUTHORIZED and self._bearer.refused():
-            return 0.0  # The session was not good any more: the next token is a new credential.
-        self._complain("site_link_refused", refused)
-        if refused.status == TOO_MANY or refused.status >= SERVER_ERRORS:
-            return self._pauses.next()
-        return self._pauses.refused()
+            self._redialling.tell("site_link_failed", error)
+        return self._redialling.ended()
 
     async def _serve(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Hear and tell on an open WebSocket; ends with a `LinkFailed` or a `ContractError`."""
@@ -122,8 +104,8 @@ class SiteLink:
         if said is None or said[0] is not MessageKind.ACCEPT:
             raise ProtocolBroken("another message, where the hub must accept")
         self._take(said[1])
-        self._linked_at = time.monotonic()
-        self._last_told = ""
+        self._is_open = True
+        self._redialling.opened()
         log.info("site_link_open hub=%s", self._hub)
         answering = Answering(self._calls, partial(self._send, socket))
         telling = asyncio.create_task(self._tell_on(socket), name="site link tells")
@@ -175,19 +157,13 @@ class SiteLink:
     def _take(self, said: Said) -> None:
         match said:
             case Accepted():
-                self._bearer.renewed(said.session, said.session_s)
+                self._redialling.bearer.renewed(said.session, said.session_s)
             case DesiredState() | Demand():
                 self._agent.wish(said)
             case SiteCall():
                 raise ProtocolBroken("a call before the link was taken")
             case SiteStatus() | Offer() | CallAnswer():
                 raise ProtocolBroken("a hub that speaks as an agent does")
-
-    def _complain(self, event: str, error: Exception) -> None:
-        """Log what happens to the link; what goes on happening is not worth another line."""
-        text = f"{event} hub={self._hub} error={error}"
-        log.log(logging.DEBUG if text == self._last_told else logging.WARNING, "%s", text)
-        self._last_told = text
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from compute_functions.child_group import ended_if_given_up, started
+
 _WITHIN_S = 30.0
 _POLL_S = 0.05
 #: Of a job that we may be running in ourselves.
@@ -94,22 +96,20 @@ class Client:
         self, program: str, *arguments: str, stdin: str = "", within_s: float = _WITHIN_S
     ) -> str:
         """Run a command of Slurm and return what it says; raises `CommandFailed`."""
-        process = await asyncio.create_subprocess_exec(
-            str(self._access.programs / program),
-            *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=_clean(os.environ) | self.environment(),
-            cwd=self._access.home,
+        process = await started(
+            asyncio.create_subprocess_exec(
+                str(self._access.programs / program),
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=_clean(os.environ) | self.environment(),
+                cwd=self._access.home,
+                start_new_session=True,
+            )
         )
-        try:
-            async with asyncio.timeout(within_s):
-                output, errors = await process.communicate(stdin.encode())
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.communicate()
+        async with ended_if_given_up(process), asyncio.timeout(within_s):
+            output, errors = await process.communicate(stdin.encode())
         if process.returncode:
             raise CommandFailed((program, *arguments), process.returncode, errors.decode())
         return output.decode()

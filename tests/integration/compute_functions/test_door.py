@@ -101,7 +101,6 @@ async def knocking(door: Door) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@pytest.mark.row("C-34", "L-32")
 async def test_an_instance_on_another_host_answers_by_its_door(site: SiteDirectory) -> None:
     async with far(EngineThatEchoes(), site):
         reply = await ask(body=b"x" * 3_000_000)

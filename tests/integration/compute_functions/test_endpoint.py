@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
 import socket
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compute_functions import endpoint as endpoint_module
+from compute_functions import processes
 from compute_functions.endpoint import Endpoint
 from compute_functions.errors import ConfigurationError, EndpointFailed
+from tests.support.eventually import eventually
+from tests.support.hanging_program import HangingProgram, hanging_program
 
 CLIENT = {"GLOBUS_COMPUTE_CLIENT_ID": "id", "GLOBUS_COMPUTE_CLIENT_SECRET": "secret"}
 DEAD_PID = 2**22 + 1
@@ -28,6 +34,19 @@ def endpoint(tmp_path: Path) -> Endpoint:
     # An unknown environment ends the agent before it says anything to anybody.
     environment = {"PATH": os.environ["PATH"], "GLOBUS_SDK_ENVIRONMENT": "nowhere"} | CLIENT
     return Endpoint(name="site", user_dir=tmp_path / "compute", environment=environment)
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return where a test puts a program in the agent's place."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    return tmp_path / "bin" / "globus-compute-endpoint"
+
+
+@pytest.fixture
+def hanging(agent: Path) -> Iterator[HangingProgram]:
+    with hanging_program(agent) as program:
+        yield program
 
 
 def test_an_endpoint_that_was_never_started_has_no_id(endpoint: Endpoint) -> None:
@@ -104,3 +123,38 @@ def test_the_status_is_printed_as_json(
         == 0
     )
     assert json.loads(capsys.readouterr().out) == {"name": "site", "id": "", "running": False}
+
+
+async def test_an_agent_that_hangs_is_given_up_in_time_and_ended(
+    endpoint: Endpoint, hanging: HangingProgram
+) -> None:
+    impatient = dataclasses.replace(endpoint, start_timeout_s=0.5)
+
+    async with asyncio.timeout(30):
+        with pytest.raises(EndpointFailed, match=r"start hung for 0\.5 s"):
+            await impatient.start()
+
+    await eventually(lambda: hanging.is_gone)
+
+
+async def test_who_is_cancelled_leaves_no_agent_behind_that_hangs(
+    endpoint: Endpoint, hanging: HangingProgram
+) -> None:
+    starting = asyncio.create_task(endpoint.start())
+    await eventually(lambda: hanging.hangs)
+
+    starting.cancel()
+    await asyncio.wait({starting}, timeout=30)
+
+    assert starting.cancelled()
+    await eventually(lambda: hanging.is_gone)
+
+
+async def test_an_agent_that_has_detached_stays(endpoint: Endpoint, agent: Path) -> None:
+    script = (
+        f"cd {endpoint.folder}; exec >&- 2>&-; CHILD; cp {agent}.child daemon.pid; "
+        """echo '{"endpoint_id": "the-id"}' > endpoint.json"""
+    )
+    with hanging_program(agent, script=script) as program:
+        assert (await endpoint.start()).running
+        assert processes.started(program.child) is not None

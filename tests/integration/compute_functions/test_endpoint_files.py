@@ -21,9 +21,10 @@ from globus_compute_endpoint.endpoint.config.utils import (
 from globus_compute_endpoint.endpoint.identity_mapper import MappedPosixIdentity
 
 from compute_functions.endpoint import Endpoint
-from compute_functions.endpoint_files import LOCAL, Settings
+from compute_functions.endpoint_files import TEMPLATES, Settings
 from compute_functions.errors import ConfigurationError
 
+LOCAL = TEMPLATES / "local"
 ALLOWED = (str(uuid4()), str(uuid4()))
 
 

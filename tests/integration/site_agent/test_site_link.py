@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -181,6 +182,15 @@ class TestAtAScriptedHub:
         assert hub.closed[0] == 1002
         assert agent.said == []
 
+    async def test_what_ends_one_link_after_the_other_is_told_of_each(
+        self, agent: SomeAgent, credentials: AgentCredentials, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        hub = ScriptedHub(saying(b"bytes"), saying(b"bytes"))
+        async with hub.listening() as url, linked(agent, credentials, url) as (link,):
+            await eventually(lambda: len(hub.tokens) == 3 and link.is_open)
+        warnings = [line for line in caplog.records if line.levelno == logging.WARNING]
+        assert len(warnings) == 2
+
     async def test_a_message_that_is_too_long_ends_it_too(
         self, agent: SomeAgent, credentials: AgentCredentials
     ) -> None:
@@ -292,7 +302,7 @@ class TestAtTheGatewaysHub:
             assert link.is_open
             assert hub.board.is_linked(site.cluster)
 
-    @pytest.mark.row("L-24")
+    @pytest.mark.row("L-28")
     async def test_a_request_that_waits_brings_a_job_at_once(
         self, site: RelaySite, credentials: AgentCredentials, tmp_path: Path
     ) -> None:

@@ -10,6 +10,7 @@ from compute_functions import processes
 from compute_functions.errors import DriverFailed
 from compute_functions.schedulers import commands
 from compute_functions.schedulers.commands import Commands
+from tests.support.eventually import eventually
 
 
 @pytest.fixture
@@ -51,15 +52,17 @@ async def test_a_missing_command_is_a_failure(programs: dict[str, str]) -> None:
         await Commands(programs, timeout_s=10).output("no-such-command")
 
 
+@pytest.mark.parametrize("script", ["wait", "exit"])
 async def test_a_command_that_hangs_is_killed_with_its_children(
-    programs: dict[str, str], tmp_path: Path
+    programs: dict[str, str], tmp_path: Path, script: str
 ) -> None:
     # The child keeps the pipe open, as what a wrapper script started would.
-    write(programs, "squeue", f"sleep 600 & echo $! > {tmp_path}/child; wait")
+    write(programs, "squeue", f"sleep 600 & echo $! > {tmp_path}/child; {script}")
 
     with pytest.raises(DriverFailed, match=r"squeue did not answer in 0\.5 s"):
         await Commands(programs, timeout_s=0.5).output("squeue")
-    assert processes.started(int((tmp_path / "child").read_text())) is None
+    child = int((tmp_path / "child").read_text())
+    await eventually(lambda: processes.started(child) is None)
 
 
 def test_secrets_and_options_stay_behind() -> None:

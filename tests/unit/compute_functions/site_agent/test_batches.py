@@ -32,6 +32,9 @@ from tests.support.hanging_file import HangingFile
 from tests.support.slurm_site import MODEL, write_model
 
 BATCH = "batch_00000001"
+TAKE_NONE = (
+    "the instances of its model began before this site took batches; its operators must replace one"
+)
 
 
 @dataclass(slots=True)
@@ -211,14 +214,15 @@ async def test_a_disk_that_hangs_while_a_runner_begins_holds_up_no_look(
     assert len([one for one in caplog.messages if one.startswith("runner_begins")]) == 1
 
 
-async def test_an_instance_of_before_the_update_is_given_nothing(plant: Plant) -> None:
+async def test_an_instance_of_before_the_site_took_batches_is_given_none(plant: Plant) -> None:
     submit(plant)
     name = await plant.one_ready()
     shutil.rmtree(plant.batches.spool.working_folder)
     plant.batches.spool.prepare()
     await plant.agents.look(5)
     assert plant.epoch(name) is None
-    assert plant.batches.report().state is BatchState.WAITING
+    told = plant.batches.report()
+    assert (told.state, told.reason) == (BatchState.WAITING, TAKE_NONE)
 
 
 async def test_the_next_agent_goes_on_with_what_runs(plant: Plant) -> None:

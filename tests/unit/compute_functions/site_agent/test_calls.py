@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
@@ -101,6 +102,23 @@ async def test_no_more_threads_hang_than_there_may_be(hanging: FunctionThatHangs
 async def test_an_answer_that_is_too_long_for_the_link_is_said_to_be() -> None:
     calls = Calls(table(much=lambda _: {"much": "x" * site_link.MOST_MESSAGE}))
     assert await failure(calls, "much") is FailureCode.RESPONSE_TOO_LARGE
+
+
+@contextmanager
+def no_room_for_threads() -> Iterator[None]:
+    """Let no thread start: no host has the memory for such a stack."""
+    before = threading.stack_size(2**60)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_a_host_without_room_for_a_thread_is_busy_until_it_has_some() -> None:
+    calls = Calls(table(echo=echo), most=1)
+    with no_room_for_threads():
+        assert await failure(calls, "echo") is FailureCode.BUSY
+    assert await answer(calls, "echo") == {"echo": {}}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

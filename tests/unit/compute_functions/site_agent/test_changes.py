@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from compute_functions.site_agent.changes import Basis, Changes, Superseded
 from compute_functions.site_agent.disk import Disk
 from compute_functions.site_agent.troubles import Troubles
 from tests.support import slurm_site
+from tests.support.eventually import eventually
+from tests.support.hanging_program import hanging_program
 
 
 @pytest.fixture
@@ -91,3 +95,24 @@ async def test_a_package_that_does_not_start_changes_nothing(
     await changes.look()
     assert "does not start" in troubles.text
     (site.root / "site.yaml").write_text(good)
+
+
+async def test_who_is_cancelled_leaves_no_package_behind_that_hangs_as_it_starts(
+    site: SiteDirectory,
+    basis: Basis,
+    disk: Disk,
+    troubles: Troubles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    older = Basis(build=("0", "older"), config=basis.config, enrolment=None)
+    changes = Changes(site, older, disk=disk, troubles=troubles)
+    await changes.look()
+    with hanging_program(tmp_path / "bin" / "python") as program:
+        monkeypatch.setattr(sys, "executable", str(program.file))
+        looking = asyncio.create_task(changes.look())
+        await eventually(lambda: program.hangs)
+        looking.cancel()
+        await asyncio.wait({looking}, timeout=20)
+        assert looking.cancelled()
+        await eventually(lambda: program.is_gone)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,3 +54,57 @@ async def test_a_disk_that_says_itself_that_it_timed_out_is_no_hang(disk: Disk) 
 
     with pytest.raises(DiskFailed, match="Connection timed out"):
         await disk.do(time_out)
+
+
+async def test_who_is_cancelled_has_nothing_begun_that_still_waits(disk: Disk) -> None:
+    back, done = threading.Event(), []
+    with pytest.raises(DiskFailed):
+        await disk.do(lambda: back.wait(30))
+    waiting = asyncio.create_task(disk.do(lambda: done.append("late")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    back.set()
+    assert await disk.do(lambda: "back") == "back"
+    assert done == []
+
+
+async def test_a_disk_that_is_closed_begins_nothing_more(disk: Disk) -> None:
+    begun, back, done = threading.Event(), threading.Event(), []
+
+    def hang() -> None:
+        begun.set()
+        assert back.wait(30)
+
+    hangs = asyncio.create_task(disk.do(hang))
+    assert await asyncio.to_thread(begun.wait, 20)
+    waiting = asyncio.create_task(disk.do(lambda: done.append("late")))
+    await asyncio.sleep(0)
+    disk.close()
+    back.set()
+    await asyncio.wait({hangs, waiting})
+    assert isinstance(waiting.exception(), DiskFailed)
+    assert done == []
+
+
+HANGS = """
+import asyncio, threading
+from compute_functions.errors import DiskFailed
+from compute_functions.site_agent.disk import Disk
+
+async def main():
+    with Disk(within_s=0.05) as disk:
+        try:
+            await disk.do(threading.Event().wait)
+        except DiskFailed as error:
+            print(error)
+
+asyncio.run(main())
+"""
+
+
+def test_the_end_of_the_process_waits_for_no_disk() -> None:
+    ended = subprocess.run(  # noqa: S603 # our own interpreter, and no shell
+        [sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "the site's directory: it did not answer in 0.05 s\n"

@@ -69,7 +69,7 @@ def free_gb(engines: Sequence[Recipe]) -> float:
 def _expectation() -> str:
     engines = missing()
     if not engines and (ROOT / ".venv").exists():
-        return "Everything is installed; the demo is up in about a minute."
+        return "Everything is installed; the demo is up in one to two minutes."
     return (
         f"The first run installs {stays_gb(engines):.1f} GB below this folder "
         "and takes three to eight minutes, mostly downloads."

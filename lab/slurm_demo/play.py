@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lab.service import Say
 from lab.slurm_demo import scenes
+from lab.slurm_demo.batch import batch
 from lab.slurm_demo.scenes import Show
 from lab.slurm_demo.stage import BIRCH, COLD, plan
 from lab.slurm_sites.service import SlurmSites, slurm_sites
@@ -50,6 +51,7 @@ async def play(folder: Path, wishes: Wishes, say: Say) -> bool:
         await scenes.come_up(show)
         right = [await scenes.answer(show)]
         await scenes.jobs(show)
+        right.append(await batch(show))
         right += [await scenes.cold(show), await scenes.rollover(show)]
         await scenes.jobs(show)
         if wishes.power_off:
@@ -78,6 +80,11 @@ def _invite(running: SlurmSites, person: str) -> None:
 curl -sN {running.base_url()}/chat/completions \\
     -H "Authorization: Bearer $({token})" -H "Content-Type: application/json" \\
     -d '{body}'
+
+  a batch, with a bar; it says how to fetch the answers:
+
+export OPENAI_BASE_URL={running.base_url()} OPENAI_API_KEY=$({token})
+./hotnode batch submit {running.folder}/questions.jsonl --watch
 
   what runs, as callers see it and as Slurm does:
 

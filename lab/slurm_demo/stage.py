@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lab.slurm_sites.model import KeptModel
 from lab.slurm_sites.plan import Plan, SitePlan
 
@@ -9,6 +11,8 @@ ASPEN, BIRCH = "aspen", "birch"
 HOT, COLD, COUNTER = "hotnode/tiny-chat", "hotnode/tiny-chat-on-demand", "hotnode/counter"
 #: The counter says so many words, one every so many seconds: longer than its rollover takes.
 WORDS, EVERY_S = 60, 0.5
+#: Whose members may send batches, `inference-users`: all people of the demo but Eve.
+_BATCHES_FOR = ("94090000-0000-4000-8000-000000000001",)
 _LOAD_S = 2.0
 _KEPT = {"gpus": 1, "min": 1, "max": 1, "walltime": "12:00:00", "walltime_ratio": 0.9}
 _ON_DEMAND = {"gpus": 1, "min": 0, "max": 1, "walltime": "01:00:00", "idle_timeout": "00:02:00"}
@@ -21,12 +25,16 @@ def plan() -> Plan:
     return Plan(
         # One GPU for each node: every instance has a node of its own.
         sites=(
-            SitePlan(name=ASPEN, nodes=2, gpus=1, limits=_LIMITS),
-            SitePlan(name=BIRCH, nodes=4, gpus=1, limits=_LIMITS),
+            SitePlan(name=ASPEN, nodes=2, gpus=1, limits=_LIMITS, batches_for=_BATCHES_FOR),
+            SitePlan(name=BIRCH, nodes=4, gpus=1, limits=_LIMITS, batches_for=_BATCHES_FOR),
         ),
         models=(
-            KeptModel.tiny_chat(HOT, [ASPEN], _KEPT),
-            KeptModel.tiny_chat(COLD, [BIRCH], _ON_DEMAND),
+            _for_batches(KeptModel.tiny_chat(HOT, [ASPEN], _KEPT)),
+            _for_batches(KeptModel.tiny_chat(COLD, [BIRCH], _ON_DEMAND)),
             KeptModel.small(COUNTER, [BIRCH], _KEPT, load_s=_LOAD_S),
         ),
     )
+
+
+def _for_batches(model: KeptModel) -> KeptModel:
+    return replace(model, said={**model.said, "flags": ["B"]})

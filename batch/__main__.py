@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from batch.client.commands import cancel, listing, results, resume, submit, watch
-from batch.client.commands.ending import DISK, INTERRUPTED
+from batch.client.commands.ending import DISK, INTERRUPTED, WRONG
 from batch.commands import output, program, remaining, run, status, validate
 from batch.errors import DiskFailed
 
@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        return _say_what_to_install()
     except output.Unread:
         status = UNREAD
     except DiskFailed as error:
@@ -40,6 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.silence(sys.stdout)
     output.silence(sys.stderr)
     return status
+
+
+def _say_what_to_install() -> int:
+    output.write(
+        sys.stderr,
+        "aiohttp is not installed here, and without it only `validate`, `status` and `remaining` "
+        "work: `pip install '.[batch,login]'` in the clone of the repository, or `./hotnode "
+        "batch` there, which installs it by itself\n",
+    )
+    return WRONG
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -30,11 +30,11 @@ class Body:
     use: Use
 
     def problem(self, otherwise: Problem) -> Problem:
-        """Return the problem in the engine's own words, where it used OpenAI's form."""
+        """Return the problem in the engine's own words: in OpenAI's form, or in FastAPI's."""
         error = None if self.values is None else self.values.get("error", self.values)
         if not isinstance(error, Mapping):
             return otherwise
-        message = error.get("message")
+        message = error.get("message", _detail(error.get("detail")))
         code = next((error[name] for name in ("code", "type") if _is_code(error.get(name))), None)
         return Problem(
             code=code if isinstance(code, str) else otherwise.code,
@@ -55,6 +55,17 @@ def read(content: bytes) -> Body:
     if not isinstance(found, dict):
         return Body(raw=raw, values=None, use=_NO_USE)
     return Body(raw=raw, values=found, use=use.of_answer(found))
+
+
+def _detail(detail: object) -> str | None:
+    """Return what FastAPI says, as infinity does: a text, or the first field that is wrong."""
+    match detail:
+        case [{"msg": str(said), "loc": [_, *_] as place}, *_]:
+            return f"{said} ({'.'.join(map(str, place))})"
+        case [{"msg": str(said)}, *_] | str(said):
+            return said
+        case _:
+            return None
 
 
 def _is_code(value: object) -> bool:

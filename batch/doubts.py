@@ -49,3 +49,8 @@ class Doubts:
         """
         few = max(FEW, self._completed)
         return self._pending <= len(self._refused_at) <= few
+
+    @property
+    def all_refused(self) -> bool:
+        """Whether there are lines left, and nobody to vouch for them."""
+        return self._pending > 0 and self.nobody_left

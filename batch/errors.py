@@ -9,6 +9,7 @@ BatchError
 ├── Withheld              one request was not sent: it was not its turn any more
 ├── EngineGone            the engine answered nothing for too long: resume later
 │   └── EngineFaulty          it answers, and refuses everything: resume later, or elsewhere
+│       └── KeyRefused            it wants another key: resume with that
 └── CallFailed            one request got no answer
     ├── NotSent               nothing was sent: there was no connection
     ├── BrokenOff             it was sent, or a part of it, and no whole answer came
@@ -68,6 +69,10 @@ class EngineGone(BatchError):
 
 class EngineFaulty(EngineGone):
     """The engine answers, and refuses what it should do. What is not recorded is pending."""
+
+
+class KeyRefused(EngineFaulty):
+    """The engine refuses the key, or that there is none. What is not recorded is pending."""
 
 
 class CallFailed(BatchError):

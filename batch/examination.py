@@ -71,9 +71,10 @@ class Examination:
         offset = lines.offset
         room = lines.number + len(contents) - 1 <= self.rules.most_lines
         trusted = room and self._quick.trusts(lines, contents)
+        may_name = self._quick.may_name(lines.data)
         for number, content in enumerate(contents, lines.number):
             quick = trusted or (room and self._quick.trusts_line(content))
-            values = self._quick.values(content) if quick else None
+            values = self._quick.values(content, may_name=may_name) if quick else None
             if values is None or self._blank or not self._ids.new(values["custom_id"], number):
                 self._take(raw_line(number, offset, content))
             else:
@@ -118,7 +119,7 @@ class Examination:
     def _count_inputs(self, body: JsonObject, number: int) -> None:
         if self.rules.endpoint != EMBEDDINGS:
             return
-        before, most = self.inputs, self.rules.most_inputs
+        before, most = self.inputs, self.rules.inputs
         self.inputs += count_inputs(body)
         if before <= most < self.inputs:
             message = f"with this line there are more than {most} embedding inputs in all"

@@ -43,6 +43,12 @@ class Health:
         """Whether one line at a time is enough, to see if the engine answers any."""
         return self._trouble is Trouble.FAULTY
 
+    def listens(self, now: float) -> bool:
+        """Whether the engine, for all that is known, takes lines, or rests after one in doubt."""
+        if self._trouble is Trouble.DOUBTED and self.wait_s(now) > 0:
+            return True
+        return self.open and not self.probing
+
     def sound(self, now: float) -> None:
         """Note an answer that says the engine works."""
         self.sound_at = now

@@ -24,15 +24,30 @@ class Judging:
     def __init__(self, health: Health, doubts: Doubts) -> None:
         self._health = health
         self._doubts = doubts
-        #: How the engine failed a line last.
-        self._refusal = ""
+        #: How the engine failed a line last: the words before and behind which lines it fails.
+        self._refusal = ("", "")
 
     @property
     def complaint(self) -> str:
         """What is the matter with the engine, in words that follow its name."""
         if self._health.probing:
-            return self._refusal
+            return self._refusal_of("every line")
         return "is busy" if self._health.trouble is Trouble.BUSY else "does not answer"
+
+    @property
+    def doubt(self) -> str:
+        """Likewise, where all lines that are left were refused, and wait to speak for themselves.
+
+        Empty in other cases.
+        """
+        if not self._doubts.all_refused or not self._refusal[0]:
+            return ""
+        serves = self._health.sound_at > float("-inf")
+        return self._refusal_of("every line that is left" if serves else "every line")
+
+    def _refusal_of(self, lines: str) -> str:
+        verb, words = self._refusal
+        return f"{verb} {lines}{words}"
 
     def ended(
         self, sent: Sent, event: Reply | errors.CallFailed, body: Body, *, now: float
@@ -74,9 +89,9 @@ class Judging:
         )
 
 
-def _refusal(event: Reply | errors.CallFailed, body: Body) -> str:
-    """Return how the engine failed a line, in words that follow its name."""
+def _refusal(event: Reply | errors.CallFailed, body: Body) -> tuple[str, str]:
+    """Return how the engine failed a line: the words before and behind which lines it fails."""
     if not isinstance(event, Reply):
-        return f"leaves every line without an answer: {str(event)[:_MOST_WORDS]}"
+        return "leaves", f" without an answer: {str(event)[:_MOST_WORDS]}"
     words = body.problem(_NO_WORDS).message[:_MOST_WORDS]
-    return f"refuses every line: status {event.status}" + (f", {words}" if words else "")
+    return "refuses", f": status {event.status}" + (f", {words}" if words else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from batch import remote_images
 from batch.json_line import JsonObject, NotJson, read_object
 from batch.line_error import LineError
 from batch.rules import Rules
@@ -137,6 +138,7 @@ def _body_mistakes(values: JsonObject, rules: Rules) -> Iterator[_Mistake]:
         yield "streaming_not_supported", "a batch's answers are not streamed", "body.stream"
     for field in sorted(rules.reserved.intersection(body)):
         yield "reserved_field", f"{_told(field)} is set by the service", f"body.{field}"
+    yield None if rules.remote_images else _remote_image_mistake(body)
 
 
 def _model_mistake(body: JsonObject, rules: Rules) -> _Mistake:
@@ -148,6 +150,15 @@ def _model_mistake(body: JsonObject, rules: Rules) -> _Mistake:
         told = f"model is {_told(model)}; the batch's is {_told(rules.model)}"
         return "mismatched_model", told, "body.model"
     return None
+
+
+def _remote_image_mistake(body: JsonObject) -> _Mistake:
+    found = remote_images.address_in(body)
+    if found is None:
+        return None
+    field, address = found
+    told = f"{_told(address)} would have to be fetched; give images as data: URLs"
+    return "remote_image", told, f"body.{field}"
 
 
 def _told(value: object) -> str:

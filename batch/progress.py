@@ -89,7 +89,8 @@ class Rate:
         if not self._seen:
             return None
         (since, first), (until, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (until - since) if until > since else None
+        # A count that falls is of lines that are asked anew: none is undone.
+        return max(0, last - first) / (until - since) if until > since else None
 
     def left_s(self, pending: int) -> float | None:
         """Return how long `pending` lines take at this rate; None if nobody knows."""

@@ -13,6 +13,7 @@ import re
 
 from batch.json_line import MOST_NESTED, JsonObject, strict_decoder
 from batch.line import MOST_CUSTOM_ID
+from batch.remote_images import SIGN, address_in
 from batch.rules import Rules
 from batch.splitting import WholeLines
 
@@ -31,9 +32,10 @@ class QuickLook:
     def __init__(self, rules: Rules) -> None:
         nothing = object()
         self._model = rules.model or nothing
-        self._url = rules.endpoint or nothing
+        self._url = rules.endpoint if rules.endpoint in rules.endpoints else nothing
         self._most_line_bytes = rules.most_line_bytes
         self._reserved = rules.reserved
+        self._remote_images = rules.remote_images
         self._read = strict_decoder().raw_decode
 
     def trusts(self, lines: WholeLines, contents: list[bytes]) -> bool:
@@ -54,12 +56,18 @@ class QuickLook:
             and not _escapes_tell(content)
         )
 
-    def values(self, content: bytes) -> JsonObject | None:
+    def may_name(self, data: bytes) -> bool:
+        """Whether a line of these may name something that it must not name by address."""
+        return not self._remote_images and SIGN.search(data) is not None
+
+    def values(self, content: bytes, *, may_name: bool = True) -> JsonObject | None:
         """Return what a line that is trusted holds, if it is good beyond doubt."""
         try:
             text = content.decode()
             values, end = self._read(text)
             good = self._are_good(values) and (end == len(text) or text[end:] == "\r")
+            if good and may_name and self.may_name(content):
+                good = address_in(values["body"]) is None
         except (ValueError, LookupError, TypeError, RecursionError):
             # Whatever it is, the long way says it better.
             return None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 from batch import beginning, errors
@@ -18,6 +18,7 @@ from batch.disk_thread import DiskThread
 from batch.doubts import Doubts
 from batch.health import Health
 from batch.job import End, Job
+from batch.journal import segment
 from batch.journal.journal import Journal
 from batch.journal.record import Problem
 from batch.judging import Judging
@@ -36,6 +37,9 @@ PROGRESS_S = 0.8
 #: How often the engine is asked how busy it is, how often before that is known, and how often when
 #: nothing changes and nobody else asks (seconds): its page of metrics costs it 10 to 20 ms.
 ENGINE_LOOK_S, FIRST_LOOK_S, STEADY_LOOK_S = 1.0, 0.2, 4.0
+#: For its last word on a disk that fails, and may hang (seconds). Whoever oversees it knows nothing
+#: of it meanwhile.
+LAST_WORD_S = 5.0
 #: Reading a large input or journal takes its time, and no more than this (seconds).
 LONG_S = 6 * 3600.0
 
@@ -76,13 +80,17 @@ class Runner:
             if over is not None:
                 return over
             self._standing = await self._looks.do(self._take_turn)
-            return await beside(
-                self._work(),
-                self._oversee(),
-                self._keep_telling(),
-                self._watch_engine(),
-                self._leave_early(),
-            )
+            try:
+                return await beside(
+                    self._work(),
+                    self._oversee(),
+                    self._keep_telling(),
+                    self._watch_engine(),
+                    self._leave_early(),
+                )
+            except errors.DiskFailed:
+                await self._say_that_it_left()
+                raise
 
     def leave(self, within_s: float | None = None) -> None:
         """Begin no line any more, wait a while for those under way, and leave."""
@@ -104,6 +112,18 @@ class Runner:
             raise errors.Left("asked to leave before the first line")
         # The lines under way, and what is left to be written, decide when.
         await asyncio.get_running_loop().create_future()
+
+    async def _say_that_it_left(self) -> None:
+        """Have no line be blamed for the end of a runner whose disk failed, if the disk lets it."""
+        # A thread of its own: those that there are may hang.
+        async with DiskThread("last word") as disk:
+            # Unsaid it costs lines one loss. Of the errors the first one is to be told.
+            with suppress(errors.DiskFailed, errors.TakenOver):
+                await disk.do(self._mark_left, within_s=LAST_WORD_S)
+
+    def _mark_left(self) -> None:
+        self._require_turn()
+        segment.mark_left(self._job.folder.journal, self._epoch)
 
     def _require_turn(self) -> None:
         self._job.folder.epochs.require(self._epoch)

@@ -113,9 +113,11 @@ class Sending:
     @property
     def trouble(self) -> str:
         """Why nothing is sent, in words; empty while something is."""
-        if self._health.open and not self._health.probing:
-            return ""
-        left = self._health.left_s(time.monotonic())
+        now = time.monotonic()
+        if self._health.listens(now):
+            doubt = "" if self._under_way else self._judging.doubt
+            return doubt and f"the engine at {self._transport.name} {doubt}"
+        left = self._health.left_s(now)
         return f"{self._complaint}; tried for {left:.0f} s more"
 
     @property
@@ -300,7 +302,7 @@ class Sending:
                 self._retry(sent, decision, alive=happened.alive, timed_out=timed_out)
             case Stop(reason=reason):
                 self._concurrency.failed()
-                self._failure = errors.EngineFaulty(reason)
+                self._failure = errors.KeyRefused(reason)
 
     def _record(
         self,

@@ -13,6 +13,7 @@ from batch.line_error import LineError
 from batch.outcome import Outcome, Status
 from batch.progress import Progress, Rate, Stage
 from batch.sending import Sending
+from batch.use import Use
 
 _NOTHING = Assembled(output=None, error_file=None)
 
@@ -22,7 +23,7 @@ class Standing:
 
     def __init__(self, epoch: int, earlier: Mapping[str, Any] | None) -> None:
         self._epoch = epoch
-        told = earlier or {}
+        told = self._told = earlier or {}
         self._started_at = float(told.get("started_at") or time.time())
         self._earlier_s = float(told.get("working_s") or 0.0)
         self._rate = Rate()
@@ -55,9 +56,7 @@ class Standing:
         trouble = "" if sending is None or self.stage is not Stage.RUNNING else sending.trouble
         stage = Stage.WAITING if trouble else self.stage
         if batch is None:
-            return Progress(
-                stage=stage, started_at=self._started_at, at=time.time(), epoch=self._epoch
-            )
+            return self._as_told(stage)
         recorded = batch.recorded
         self._rate.saw(time.monotonic(), recorded.count)
         return Progress(
@@ -114,7 +113,30 @@ class Standing:
             resumed=progress.resumed,
         )
 
+    def _as_told(self, stage: Stage) -> Progress:
+        """Return how it stands before the journal is read: no line is lost, so nothing falls."""
+        told = self._told
+        return Progress(
+            stage=stage,
+            total=_count(told, "total"),
+            recorded=_count(told, "recorded"),
+            completed=_count(told, "completed"),
+            failed=_count(told, "failed"),
+            use=Use.from_wire(told.get("use")),
+            started_at=self._started_at,
+            at=time.time(),
+            working_s=round(self.working_s, 3),
+            epoch=self._epoch,
+            resumed=_count(told, "resumed"),
+        )
+
     def _this_run_s(self) -> float:
         if self._working_since is None:
             return self._worked_s
         return self._worked_s + time.monotonic() - self._working_since
+
+
+def _count(told: Mapping[str, Any], name: str) -> int:
+    """Return a count of another runner, who may be of another version."""
+    value = told.get(name)
+    return value if type(value) is int and value >= 0 else 0

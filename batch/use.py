@@ -58,15 +58,19 @@ class Use:
 
 
 def of_answer(body: Mapping[str, object]) -> Use:
-    """Return what an answer says of its use; chat and responses have different names for it."""
+    """Return what an answer says of its use; chat and responses have different names for it.
+
+    One that ranks texts may tell no more than the total: that is of its input.
+    """
     usage = body.get("usage")
     # Not `Mapping`: this is asked of every answer, and a dict is all that JSON has.
     if not isinstance(usage, dict):
         return Use()
     into, out = _CHAT if "prompt_tokens" in usage else _RESPONSES
+    made = _count(usage.get(out))
     return Use(
-        input_tokens=_count(usage.get(into)),
-        output_tokens=_count(usage.get(out)),
+        input_tokens=_count(usage.get(into)) or max(0, _count(usage.get("total_tokens")) - made),
+        output_tokens=made,
         cached_tokens=_detail(usage.get(f"{into}_details"), "cached_tokens"),
         reasoning_tokens=_detail(usage.get(f"{out}_details"), "reasoning_tokens"),
     )

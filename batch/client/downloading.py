@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import aiohttp
 
 from batch import whole_file
 from batch.client.errors import NoAnswer, NotAsTold, Refused
 from batch.client.gateway import Ask, Gateway, Tell
 from batch.errors import DiskFailed
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _AT_ONCE = 1 << 20
 _WHOLE, _PART, _NO_SUCH_PART = 200, 206, 416

@@ -1,4 +1,7 @@
-"""The gateway's HTTP: one request at a time, its token, and what its answers mean."""
+"""The gateway's HTTP: one request at a time, its token, and what its answers mean.
+
+aiohttp is imported when a gateway is asked: commands that ask nobody work where there is none.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from batch.client.errors import NoAnswer, NotLoggedIn, Refused
 from batch.client.patience import Patience
 from batch.client.token import Token
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT_TIMEOUT_S = 15.0
 #: The longest silence (seconds): of an upload a gateway says something only once it is stored.
@@ -34,11 +38,12 @@ _HEADERS = {
 _UNAUTHORIZED, _MANY = 401, 429
 #: Said by a gateway that starts or ends, or by the proxy before it.
 _NOT_NOW = frozenset({408, 425, 502, 503, 504})
-_LOG_IN = "Log in, and try again: `inference_auth_token.py authenticate`."
-#: What helps, where the gateway's own words may not say it.
-_HINTS = {
-    403: "Log in with the identity that may, or ask the operators.",
-    404: "`batch list` shows your batches; a base URL ends with /v1.",
+_BASE_URL = "A base URL ends with /v1."
+#: What helps beside the gateway's own words, by its code.
+_HINTS = {"batch_not_found": "`batch list` shows yours.", "not_found": _BASE_URL}
+#: By status, where somebody answers who has no codes, as a proxy.
+_HINTS_WITHOUT_CODE = {
+    404: _BASE_URL,
     413: "Cut the file in two, or name a file of the cluster with --site-path.",
 }
 
@@ -96,6 +101,8 @@ class Gateway:
         with _in_our_words(self.base_url):
             async with await self._with_a_token(ask) as response:
                 if response.status >= 300:  # noqa: PLR2004 - HTTP's classes
+                    if response.status == _UNAUTHORIZED:
+                        raise await _not_logged_in(response, self._token)
                     raise await _problem(response, may_repeat=ask.method == "GET")
                 yield response
 
@@ -123,6 +130,8 @@ class Gateway:
 @contextmanager
 def _in_our_words(base_url: str) -> Iterator[None]:
     """Raise what the network's errors mean."""
+    import aiohttp  # noqa: PLC0415 - as said above
+
     try:
         yield
     except aiohttp.InvalidURL as error:
@@ -137,6 +146,8 @@ def _in_our_words(base_url: str) -> Iterator[None]:
 @asynccontextmanager
 async def opened(base_url: str, token: Token, patience: Patience) -> AsyncIterator[Gateway]:
     """Lend a gateway; nothing is connected before the first request."""
+    import aiohttp  # noqa: PLC0415 - as said above
+
     async with aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_S
@@ -157,19 +168,21 @@ def _proxy(base_url: str) -> str | None:
     return urllib.request.getproxies().get(place.scheme)
 
 
-async def _problem(
-    response: aiohttp.ClientResponse, *, may_repeat: bool
-) -> NoAnswer | NotLoggedIn | Refused:
+async def _not_logged_in(response: aiohttp.ClientResponse, token: Token) -> NotLoggedIn:
+    """Return the error that a refused token is, with one piece of advice."""
+    message, _, _ = _said(await _read(response)) or ("", "", "")
+    return NotLoggedIn(f"the gateway does not take the token{token.advice(message)}")
+
+
+async def _problem(response: aiohttp.ClientResponse, *, may_repeat: bool) -> NoAnswer | Refused:
     """Return the error that an answer is."""
     status = response.status
     message, code, param = _said(await _read(response)) or (f"HTTP {status}.", "", "")
-    if status == _UNAUTHORIZED:
-        return NotLoggedIn(f"the gateway does not take the token: {message} {_LOG_IN}")
     after_s = _after_s(response)
     stays = response.headers.get("x-should-retry") == "false" and not may_repeat
     if (status in _NOT_NOW or (status == _MANY and after_s is not None)) and not stays:
         return NoAnswer(f"the gateway says {status}: {message}", after_s=after_s or 0.0)
-    hint = _HINTS.get(status)
+    hint = _HINTS.get(code) if code else _HINTS_WITHOUT_CODE.get(status)
     return Refused(f"{message} {hint}" if hint else message, status=status, code=code, param=param)
 
 
@@ -212,6 +225,8 @@ def _words(error: OSError) -> str:
 
 def _silence(error: Exception) -> str:
     """Return in words why there was no answer."""
+    import aiohttp  # noqa: PLC0415 - as said above
+
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"the gateway cannot be reached ({_words(error.os_error)})"
     if isinstance(error, TimeoutError):

@@ -15,6 +15,7 @@ KEY, COMMAND = "OPENAI_API_KEY", "HOTNODE_TOKEN_COMMAND"
 LOGIN_HELPER = (sys.executable, "-P", "-m", "auth_helper.inference_auth_token", "get_access_token")
 #: The helper asks Globus where a token has expired, twice 20 s at most.
 _WITHIN_S = 60.0
+_LOG_IN = "Log in, and try again: `inference_auth_token.py authenticate`."
 
 
 class Token(Protocol):
@@ -25,6 +26,12 @@ class Token(Protocol):
 
     async def renewed(self) -> str | None:
         """Return another token when the current one is refused; None if there is none."""
+
+    def advice(self, said: str) -> str:
+        """Return what to do about a token that is refused, in words that follow "the token".
+
+        `said` is what the gateway says of it, to somebody who has it from the login helper.
+        """
 
 
 class FixedToken:
@@ -41,12 +48,23 @@ class FixedToken:
         """There is no other."""
         return None
 
+    def advice(self, said: str) -> str:
+        """Return that the variable is the reason: a login does not help while it is set."""
+        return (
+            f" in {KEY}: unset that, and your login's is asked for, or put a token of this "
+            "service there"
+        )
+
 
 class TokenCommand:
-    """A command that prints a token; it is asked again when the gateway refuses the last one."""
+    """A command that prints a token; it is asked again when the gateway refuses the last one.
 
-    def __init__(self, command: tuple[str, ...]) -> None:
+    `named` tells a person what not to name any more; the login helper is named by nobody.
+    """
+
+    def __init__(self, command: tuple[str, ...], named: str = "") -> None:
         self._command = command
+        self._named = named
         self._token: str | None = None
 
     async def current(self) -> str:
@@ -59,6 +77,15 @@ class TokenCommand:
         """Return what the command prints now, if it is another token."""
         before, self._token = self._token, await self._printed()
         return None if self._token == before else self._token
+
+    def advice(self, said: str) -> str:
+        """Return what helps: another command, or what the gateway says to do."""
+        if not self._named:
+            return f": {said or _LOG_IN}"
+        return (
+            f" that {self._named}, and your login's is asked for, or give a command that prints a "
+            "token of this service"
+        )
 
     async def _printed(self) -> str:
         shown = shlex.join(self._command)
@@ -102,7 +129,9 @@ def token_from(environment: Mapping[str, str], command: str | None) -> Token:
         raise WrongSetting(f"the token command is no command: {error}") from error
     if not parts:
         raise WrongSetting("the token command is empty")
-    return TokenCommand(parts)
+    if command:
+        return TokenCommand(parts, "--token-command prints: leave that out")
+    return TokenCommand(parts, f"the command in {COMMAND} prints: unset that")
 
 
 def _sound(token: str, source: str) -> str:

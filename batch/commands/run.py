@@ -18,15 +18,18 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from batch import errors
 from batch.commands import program, run_options, screen
+from batch.commands.printable import printable
 from batch.commands.screen import LastingScreen, Screen
 from batch.concurrency import MOST
 from batch.folder import Folder
+from batch.input_file import InputFile
 from batch.outcome import Outcome, Status
 from batch.runner import Runner
-from batch.transports import http
+from batch.standing import Standing
 
 OVER, WRONG, REFUSED, RESUME, TAKEN_OVER, DISK = 0, 2, 3, 4, 5, 6
 
@@ -74,18 +77,25 @@ def run(given: Namespace) -> int:
     try:
         outcome = asyncio.run(_run(given, shown))
     except errors.BatchError as error:
-        return _ended(error, shown)
+        return _ended(error, given, shown)
     except OSError as error:
         # The folder could not even be made, or not be read.
-        return _ended(errors.DiskFailed(str(error)), shown)
+        return _ended(errors.DiskFailed(str(error)), given, shown)
     shown.end(outcome, run_options.folder(given))
     return REFUSED if outcome.status is Status.FAILED else OVER
 
 
 async def _run(given: Namespace, shown: Screen) -> Outcome:
+    from batch.transports import http  # noqa: PLC0415 - aiohttp: the other commands need none
+
+    address = run_options.address(given)
     if given.folder is None:
-        await asyncio.to_thread(_allow_another_try, run_options.folder(given))
-    async with http.opened(run_options.address(given)) as engine:
+        folder = run_options.folder(given)
+        refused = await asyncio.to_thread(_refused_at_once, given.input, folder)
+        if refused is not None:
+            return refused
+        await asyncio.to_thread(_allow_another_try, folder)
+    async with http.opened(address) as engine:
         most = _connections(given.concurrency or MOST)
         runner = Runner(run_options.job(given, most=most), engine, tell=shown.show)
         with _signals(runner, shown):
@@ -111,6 +121,19 @@ def _preempt_nobody() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except OSError as error:
         _log.warning("no_batch_scheduling %s", error)
+
+
+def _refused_at_once(path: Path, folder: Folder) -> Outcome | None:
+    """Refuse what is no file before a folder is made for it, which would be nobody's."""
+    if folder.path.exists():
+        return None
+    try:
+        InputFile.open(path).close()
+    except errors.InputRefused as refused:
+        return Standing(0, None).outcome(
+            Status.FAILED, errors=(refused.error,), error_count=1, reason=str(refused)
+        )
+    return None
 
 
 def _allow_another_try(folder: Folder) -> None:
@@ -142,12 +165,24 @@ def _signals(runner: Runner, shown: Screen) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def _ended(error: errors.BatchError, shown: Screen) -> int:
+def _ended(error: errors.BatchError, given: Namespace, shown: Screen) -> int:
     """Say why there is no outcome, and what to do."""
     for kind, status, words in _STATUSES:
         if isinstance(error, kind):
-            again = status in {RESUME, DISK} and sys.stdout.isatty()
-            hint = f"\nTo go on: {program.command(*sys.argv[1:])}" if again else ""
-            shown.say(f"{words}{error}{hint}")
+            shown.say(f"{words}{error}{_hint(error, status, given)}")
             return status
     raise error
+
+
+def _hint(error: errors.BatchError, status: int, given: Namespace) -> str:
+    """Return what to do, where that may help."""
+    if isinstance(error, errors.KeyRefused):
+        # The same command again would fail again.
+        key: Path | None = given.api_key_file
+        return (
+            ": give --api-key-file, a file with its key"
+            if key is None
+            else f": {printable(str(key))} holds another key than the engine's"
+        )
+    again = status in {RESUME, DISK} and sys.stdout.isatty()
+    return f"\nTo go on: {program.command(*sys.argv[1:])}" if again else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from batch.commands import numbers, rule_options
@@ -13,7 +14,9 @@ from batch.folder import Folder
 from batch.job import Job
 from batch.pending import Changes
 from batch.rules import ENDPOINTS
-from batch.transports.http import EngineAddress
+
+if TYPE_CHECKING:
+    from batch.transports.http import EngineAddress
 
 URL = "http://127.0.0.1:8000"
 #: The variable with the salt of the engine's cache: no command line, which everybody can read.
@@ -90,7 +93,8 @@ def _add_runners(runner: _ArgumentGroup) -> None:
 
 def folder(given: Namespace) -> Folder:
     """Return the batch folder."""
-    path: Path = given.folder or given.input.with_name(given.input.name + ".batch")
+    # Not `with_name`: `/` and `.` have none, and are refused later, as any folder.
+    path: Path = given.folder or Path(f"{given.input}.batch")
     return Folder(path)
 
 
@@ -117,8 +121,11 @@ def job(given: Namespace, *, most: int) -> Job:
 
 def address(given: Namespace) -> EngineAddress:
     """Return where the engine listens, or raise `KeyUnreadable`."""
+    from batch.transports.http import EngineAddress  # noqa: PLC0415 - needs aiohttp
+
     return EngineAddress(
-        paths=rule_options.rules(given).endpoints,
+        # All of them: what an earlier runner took is asked, whatever this one's options are.
+        paths=ENDPOINTS,
         leads=dict(given.path),
         # The lines name the whole path; people are used to addresses that have its start.
         url="http://engine" if given.socket else given.url.rstrip("/").removesuffix("/v1"),

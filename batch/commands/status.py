@@ -112,7 +112,7 @@ def _sound(name: str, read: Callable[[], T]) -> T:
 
 
 def _no_batch(path: Path) -> int:
-    near = path.with_name(f"{path.name}.batch")
-    hint = f"; there is one in {printable(str(near))}" if path.name and near.is_dir() else ""
+    near = Path(f"{path}.batch")
+    hint = f"; there is one in {printable(str(near))}" if near.is_dir() else ""
     output.write(sys.stderr, f"there is no batch in {printable(str(path))}{hint}\n")
     return NO_BATCH

@@ -5,7 +5,8 @@ r"""One record of the journal: a checksum, a length, and a JSON object on one li
 An `Answer` says what came of a line, for good. A `Tries` says how often a line was tried in vain,
 so that one that kills its engine is not tried for ever, whoever resumes. An `Asked` stands there
 before a line is asked that may end all that could tell of it. A `Left` says that the runner ended
-by itself, and leaves nothing untold. A `Seal` says how much of the earlier segments holds.
+by itself, and leaves nothing untold; where the disk takes none, `segment.mark_left` says so. A
+`Seal` says how much of the earlier segments holds.
 """
 
 from __future__ import annotations

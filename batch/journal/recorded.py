@@ -53,10 +53,6 @@ class Recorded:
         """Whether a line is recorded."""
         return self._states[line - 1] != _PENDING
 
-    def is_completed(self, line: int) -> bool:
-        """Whether a line has a sound answer."""
-        return self._states[line - 1] == _COMPLETED
-
     def place(self, line: int) -> Place:
         """Return where the record of a recorded line stands."""
         place = line - 1

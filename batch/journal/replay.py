@@ -68,7 +68,7 @@ def _seal_of(folder: Path, epoch: int) -> Seal | None:
 def _replay_segment(folder: Path, epoch: int, recorded: Recorded, *, end: int | None) -> int:
     """Take a segment's records; return how many of them do not hold."""
     broken = torn = 0
-    end_of = _End(recorded)
+    end_of = _End(recorded, left=segment.has_left(folder, epoch))
     for offset, content in segment.read(folder, epoch, end=end):
         # One that does not hold is the torn end, unless another follows.
         broken += torn
@@ -95,11 +95,11 @@ class _End:
     What it had asked was lost with it, if it ended without a word.
     """
 
-    def __init__(self, recorded: Recorded) -> None:
+    def __init__(self, recorded: Recorded, *, left: bool) -> None:
         self._recorded = recorded
         #: The lines of which nothing was told yet.
         self.asked: set[int] = set()
-        self._left = False
+        self._left = left
 
     def take(self, record: Record) -> None:
         """Take a record that is no answer."""

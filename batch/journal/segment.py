@@ -11,11 +11,30 @@ from batch import whole_file
 from batch.errors import DiskFailed
 
 _SUFFIX = ".journal"
+_LEFT = ".left"
 
 
 def path_of(folder: Path, epoch: int) -> Path:
     """Return the file of an epoch's segment."""
     return folder / f"{epoch}{_SUFFIX}"
+
+
+def mark_left(folder: Path, epoch: int) -> None:
+    """Say that a segment's runner ended by itself, where the segment takes no record of that.
+
+    By a second name for the segment: on a disk that is full there is room for no more.
+    """
+    os.link(path_of(folder, epoch), _mark_of(folder, epoch))
+    whole_file.sync_folder(folder)
+
+
+def has_left(folder: Path, epoch: int) -> bool:
+    """Whether a segment's runner said so."""
+    return _mark_of(folder, epoch).exists()
+
+
+def _mark_of(folder: Path, epoch: int) -> Path:
+    return folder / f"{epoch}{_LEFT}"
 
 
 def epochs_in(folder: Path) -> list[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from yarl import URL
 
 from batch import errors
@@ -89,6 +90,8 @@ class _Body(aiohttp.BytesPayload):
         super().__init__(request.body, content_type="application/json")
         self._may_go = request.may_go
         self.withheld = False
+        #: Whether the connection had ended before the first byte.
+        self.unsent = False
 
     async def write_with_length(  # type: ignore[explicit-override] # Python 3.12 has the mark
         self, writer: AbstractStreamWriter, content_length: int | None
@@ -97,6 +100,7 @@ class _Body(aiohttp.BytesPayload):
         if not self._may_go():
             self.withheld = True
             raise errors.Withheld("it was not its turn any more")
+        self.unsent = _has_ended(writer)
         await super().write_with_length(writer, content_length)
 
 
@@ -126,12 +130,7 @@ class HttpEngine:
         except TimeoutError as error:
             raise errors.TimedOut(f"no answer within {self._address.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            if isinstance(body, _Body) and body.withheld:
-                raise errors.Withheld("it was not its turn any more") from error
-            if isinstance(error, OSError) and error.errno == errno.ENOTCONN:
-                # A Unix socket with too many before it: asyncio takes that for a connection.
-                raise errors.NotSent(str(error)) from error
-            raise errors.BrokenOff(str(error) or type(error).__name__) from error
+            raise _failure(error, body) from error
 
     async def _answer(self, request: Request, body: _Body | io.BytesIO) -> Reply:
         async with self._session.post(
@@ -177,6 +176,29 @@ class HttpEngine:
             allow_redirects=False,
         ) as response:
             return response.status, await _whole(response, _MOST_WORDS)
+
+
+def _has_ended(writer: AbstractStreamWriter) -> bool:
+    """Whether what is written now goes nowhere."""
+    if not isinstance(writer, StreamWriter):
+        return False
+    return writer.transport is None or writer.transport.is_closing()
+
+
+def _failure(
+    error: aiohttp.ClientError | OSError, body: _Body | io.BytesIO
+) -> errors.CallFailed | errors.Withheld:
+    """Return what it means that a request ended so: whether the engine can have heard of it.
+
+    On a Unix socket with too many before it there is no connection. asyncio takes that for one,
+    until it reads or writes: whichever is first finds that nobody is there.
+    """
+    if isinstance(body, _Body) and body.withheld:
+        return errors.Withheld("it was not its turn any more")
+    unsent = isinstance(body, _Body) and body.unsent
+    if unsent or (isinstance(error, OSError) and error.errno == errno.ENOTCONN):
+        return errors.NotSent(str(error))
+    return errors.BrokenOff(str(error) or type(error).__name__)
 
 
 def read_load(page: bytes) -> EngineLoad | None:

@@ -57,7 +57,9 @@ class Hosts:
             return Standing.LEAVING
         if not _serves(said):
             return None
-        return Standing.READY if takes and not silences else Standing.HOLDING
+        if not takes:
+            return Standing.WITHOUT
+        return Standing.HOLDING if silences else Standing.READY
 
 
 def _serves(said: Registered) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.commands.run_options import CACHE_SALT
+from compute_functions.batch_spool import checking
 from compute_functions.batch_spool.folders import BatchFolder
 from compute_functions.contract.batches import BatchOrder
 
@@ -49,7 +50,9 @@ def command(order: BatchOrder, folder: BatchFolder, epoch: int, target: Target) 
         *("--folder", str(folder.work), "--epoch", str(epoch)),
         *("--model", order.model),
         *("--most-lines", str(order.most_lines), "--most-bytes", str(order.most_bytes)),
+        *([] if order.most_inputs is None else ["--most-inputs", str(order.most_inputs)]),
         *([] if order.endpoint is None else ["--endpoint", order.endpoint]),
+        *(f"--allow-endpoint={path}" for path in sorted(checking.rules(order).endpoints)),
         *(f"--reserved={field}" for field in order.reserved),
         *("--drain-s", f"{DRAIN_S:g}", "--patience-s", f"{PATIENCE_S:g}"),
         *_engine(target),

@@ -20,8 +20,10 @@ class Standing(StrEnum):
 
     #: It takes batches.
     READY = "ready"
-    #: It takes none for now, and keeps those it has: it was just silent, or does not know batches.
+    #: It takes none for now, and keeps those it has: it was just silent.
     HOLDING = "holding"
+    #: It takes none as long as it lives: it began before its site took batches.
+    WITHOUT = "without"
     #: It drains: its runners are finishing the lines under way.
     LEAVING = "leaving"
 

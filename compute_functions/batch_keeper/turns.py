@@ -18,7 +18,11 @@ from compute_functions.reconciler.model_key import ModelKey
 
 #: So many batches at once have their results written beside the agent.
 DESKS = 2
+_TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
+_TAKE_NONE = (
+    "the instances of its model began before this site took batches; its operators must replace one"
+)
 _GIVES_WAY = "its runner finishes the lines under way, and gives way"
 _ENDS = "its results are about to be written"
 _NOT_READY = "no instance of its model is ready"
@@ -188,8 +192,11 @@ class _Table:
         if claim.batch in self._leaving:
             return _GIVES_WAY
         hosts = (self._scene.hosts[name] for name in self._hosts.get(claim.key, ()))
-        if any(host.standing is not Standing.LEAVING for host in hosts):
+        standings = {host.standing for host in hosts}
+        if standings & _TAKING:
             return _OTHERS
+        if Standing.WITHOUT in standings:
+            return _TAKE_NONE
         return self._scene.waits.get(claim.key) or _NOT_READY
 
     def _put(self, claim: Claim, state: AgentState) -> None:

@@ -26,11 +26,12 @@ AT_ONCE_BYTES = 32 * 1024**2
 def rules(order: BatchOrder) -> Rules:
     """Return which lines the batch takes."""
     return Rules(
-        endpoints=ENDPOINTS,
+        endpoints=ENDPOINTS.intersection(order.endpoints) if order.endpoints else ENDPOINTS,
         model=order.model,
         endpoint=order.endpoint,
         most_lines=order.most_lines,
         most_bytes=order.most_bytes,
+        most_inputs=order.most_inputs,
         reserved=frozenset(order.reserved),
     )
 

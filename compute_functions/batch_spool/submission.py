@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from batch import whole_file
-from batch.rules import ENDPOINTS
 from compute_functions.batch_access.access import Access
 from compute_functions.batch_access.chosen import chosen
 from compute_functions.batch_access.patience import AT_ONCE
@@ -79,8 +78,7 @@ class Submission:
 
     def _require_sense(self, order: BatchOrder) -> None:
         """Refuse what could never run here."""
-        if order.endpoint is not None and order.endpoint not in ENDPOINTS:
-            raise BatchRefused(f"{order.endpoint} is no endpoint of batches")
+        _require_endpoint(order)
         if order.expires_at <= time.time():
             raise BatchRefused("its time was over before it came")
         models = SiteModels(self.config)
@@ -156,6 +154,14 @@ class Submission:
                 return
             input_copy.take(draft, found)
         checking.check(draft, order)
+
+
+def _require_endpoint(order: BatchOrder) -> None:
+    allowed = checking.rules(order).endpoints
+    if not allowed:
+        raise BatchRefused(f"none of {', '.join(order.endpoints)} is an endpoint of batches here")
+    if order.endpoint is not None and order.endpoint not in allowed:
+        raise BatchRefused(f"{order.endpoint} is no endpoint of this model's batches")
 
 
 def _appear(draft: BatchFolder, folder: BatchFolder) -> None:

@@ -15,7 +15,7 @@ MOST_ITEMS = 100_000
 
 
 class InstanceState(StrEnum):
-    """Where one model instance stands at the site (architecture, section 5)."""
+    """Where one model instance stands at the site, in this order; `FAILED` may follow on any."""
 
     QUEUED = "queued"
     STARTING = "starting"

@@ -217,12 +217,13 @@ def work(launch: Launch, settings: BatchSettings) -> Batches:
     allowance = BatchAllowance(settings.slowdown)
 
     def made(callers: Companion, registration: Registration, folder: Path) -> BatchRuns:
-        return BatchRuns(_place(launch, registration, folder), callers, allowance)
+        return BatchRuns(place(launch, registration, folder), callers, allowance)
 
     return Batches(made=made, watch=allowance)
 
 
-def _place(launch: Launch, registration: Registration, folder: Path) -> Place:
+def place(launch: Launch, registration: Registration, folder: Path) -> Place:
+    """Return whose runners they are, and how these reach the engine: as it is registered."""
     target = Target(
         endpoint=registration.endpoint,
         key_file=Path(registration.api_key_file),

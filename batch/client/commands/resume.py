@@ -18,7 +18,7 @@ from batch.client.commands.telling import Teller, transfer
 from batch.client.gateway import Gateway
 from batch.client.hosted import Hosted
 from batch.client.resuming import Here
-from batch.rules import Rules
+from batch.rules import RESERVED_BY_GATEWAYS, Rules
 
 
 def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -53,7 +53,11 @@ async def _resume(given: Namespace, gateway: Gateway, told: Teller) -> int:
         tell = transfer(told, "fetching", given.id)
         here = Here(input=given.input, output=given.output)
         rest = await resuming.rest_of(gateway, old, Path(name), here=here, tell=tell)
-        rules = Rules(model=old.model or None, endpoint=old.endpoint or None)
+        rules = Rules(
+            model=old.model or None,
+            endpoint=old.endpoint or None,
+            reserved=RESERVED_BY_GATEWAYS,
+        )
         await asyncio.to_thread(submission.check, rest.path, rules)
         if not given.quiet:
             told.say(f"{rest.lines:,} lines of {old.id} have no good answer")

@@ -18,7 +18,7 @@ from batch.client.commands.telling import Teller, transfer
 from batch.client.gateway import Gateway
 from batch.client.hosted import Hosted
 from batch.commands import program
-from batch.rules import ENDPOINTS, Rules
+from batch.rules import ENDPOINTS, RESERVED_BY_GATEWAYS, Rules
 
 
 def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -93,7 +93,7 @@ async def _from_here(given: Namespace, gateway: Gateway, told: Teller, order: Or
     path: Path = given.file
     if not given.no_validate:
         told.progress(f"checking {path.name} …", {"stage": "checking", "file": path.name})
-        rules = Rules(model=given.model, endpoint=given.endpoint)
+        rules = Rules(model=given.model, endpoint=given.endpoint, reserved=RESERVED_BY_GATEWAYS)
         await asyncio.to_thread(submission.check, path, rules)
     tell = transfer(told, "sending", path.name)
     return await submission.submit(gateway, path, path.name, order, tell)

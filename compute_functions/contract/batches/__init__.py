@@ -7,6 +7,7 @@ a `Piece`. Both may be called again with the same values: nothing happens twice.
 
 from __future__ import annotations
 
+from batch.rules import MOST_LINE_BYTES
 from compute_functions.contract.batches.batch_fields import (
     MOST_BATCHES,
     MOST_ERRORS,
@@ -42,6 +43,7 @@ __all__ = (
     "MOST_ERRORS",
     "MOST_FILE",
     "MOST_LINES",
+    "MOST_LINE_BYTES",
     "MOST_PATH",
     "MOST_PIECE",
     "MOST_REASON",

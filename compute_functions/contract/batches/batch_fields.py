@@ -24,6 +24,8 @@ MOST_FILE = 1 << 40
 MOST_LINES = 1_000_000
 #: So many fields may be reserved at most.
 MOST_RESERVED = 1_000
+#: So many paths an order names at most.
+MOST_ENDPOINTS = 100
 
 
 def batch_id(values: JsonObject) -> str:
@@ -60,7 +62,16 @@ def absolute_path(values: JsonObject, name: str) -> str | None:
     """Return an absolute path or None. Whether it may be used is for the site to say."""
     if fields.present(values, name) is None:
         return None
-    path = fields.text(values, name)
+    return _path(fields.text(values, name), name)
+
+
+def endpoints(values: JsonObject) -> tuple[str, ...]:
+    """Return the paths that lines may name; none where who was not updated yet names none."""
+    found = fields.items({"endpoints": []} | values, "endpoints", most=MOST_ENDPOINTS)
+    return tuple(_path(text_of(one), "endpoints") for one in found)
+
+
+def _path(path: str, name: str) -> str:
     if not path.startswith("/") or "\0" in path or len(path) > MOST_PATH:
         raise ContractError(f"{name} is not an absolute path")
     return path

@@ -15,6 +15,7 @@ from compute_functions.contract.batches.batch_fields import (
     absolute_path,
     batch_id,
     checked_id,
+    endpoints,
     file_name,
     salt,
     text_of,
@@ -34,10 +35,12 @@ class BatchOrder:
     identities (Globus ids), the first one the primary; `username` is that one's name, for paths by
     identity. `share_of` is whom the batch's use is charged to in fair sharing: a project, or the
     owner. Batches of a larger `weight` get more. `endpoint` is the only path that lines may name,
-    as `/v1/chat/completions`; None for any one the model serves, the same in all lines. No line's
+    as `/v1/chat/completions`; None for any one of `endpoints`, the same in all lines. These are the
+    paths that the model serves; none from who does not say so: then any path of batches. No line's
     body may have one of the fields `reserved`. After `expires_at` (seconds since the epoch) no line
     begins. The engine keeps what it remembers of prompts with one `cache_salt` apart from others';
-    None for one that cannot.
+    None for one that cannot. All lines together have `most_inputs` embedding inputs at most; with
+    None the site says how many.
     """
 
     batch: str
@@ -58,6 +61,8 @@ class BatchOrder:
     expires_at: float
     reserved: tuple[str, ...] = ()
     cache_salt: str | None = field(default=None, repr=False)
+    endpoints: tuple[str, ...] = ()
+    most_inputs: int | None = None
 
     def to_wire(self) -> JsonObject:
         """Return a JSON-ready dict."""
@@ -65,6 +70,7 @@ class BatchOrder:
             **asdict(self),
             "owner": list(self.owner),
             "reserved": list(self.reserved),
+            "endpoints": list(self.endpoints),
             "upload": None if self.upload is None else self.upload.to_wire(),
         }
 
@@ -94,6 +100,8 @@ class BatchOrder:
                 text_of(one) for one in fields.items(values, "reserved", most=MOST_RESERVED)
             ),
             cache_salt=salt(values),
+            endpoints=endpoints(values),
+            most_inputs=fields.optional_count({"most_inputs": None} | values, "most_inputs"),
         )
         if (order.input_path is None) == (order.upload is None):
             raise ContractError("a batch has either input_path or upload")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
+import aiohttp
 import pytest
 from aiohttp import web
 from multidict import CIMultiDict
@@ -30,7 +35,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def engine_that(
-    handler: Handler, folder: Path, *, api_key: str = "", **limits: float
+    handler: Handler, folder: Path, *, api_key: str = "", **limits: Any
 ) -> AsyncIterator[HttpEngine]:
     """Lend an engine whose every path is answered by `handler`."""
     app = web.Application(client_max_size=20_000_000)
@@ -118,6 +123,48 @@ async def test_no_connection_is_told_apart_from_one_that_was_lost(tmp_path: Path
             await engine.ask(asked())
         assert not await engine.ready()
         assert await engine.load() is None
+
+
+async def test_an_engine_with_too_many_before_its_socket_has_heard_nothing(tmp_path: Path):
+    path = tmp_path / "engine.sock"
+    address = EngineAddress(paths=frozenset({PATH}), socket=path)
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        socket.socket(socket.AF_UNIX) as first,
+    ):
+        listening.bind(str(path))
+        # Without a place for anybody the system lets one in.
+        listening.listen(0)
+        first.connect(str(path))
+        async with http.opened(address) as engine:
+            with pytest.raises(errors.NotSent):
+                await engine.ask(asked())
+
+
+class SessionWhoseConnectionsFail:
+    """Fails each request with an error of the system."""
+
+    def __init__(self, number: int) -> None:
+        self._error = aiohttp.ClientOSError(number, os.strerror(number))
+
+    def post(self, *_: object, **__: object) -> NoReturn:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOTCONN, errors.NotSent),
+        (errno.ECONNRESET, errors.BrokenOff),
+        (errno.EPIPE, errors.BrokenOff),
+    ],
+)
+async def test_what_was_no_connection_is_told_apart_by_the_error(
+    number: int, kind: type[errors.CallFailed]
+):
+    session = cast("aiohttp.ClientSession", SessionWhoseConnectionsFail(number))
+    with pytest.raises(kind):
+        await HttpEngine(EngineAddress(paths=frozenset({PATH})), session).ask(asked())
 
 
 @pytest.mark.parametrize("kept", [False, True])

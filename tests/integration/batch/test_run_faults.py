@@ -215,6 +215,20 @@ async def test_a_full_disk_ends_the_run_and_more_room_lets_it_go_on(
     require_whole(folder)
 
 
+async def test_runners_that_a_full_disk_ends_blame_no_line(
+    engine: BatchEngine, tmp_path: Path, folder: Path
+):
+    # There is room for all but its answer.
+    path = write_input(tmp_path / "in.jsonl", [line(1, 20_000 * "x")])
+    options = (str(path), "--socket", str(engine.socket))
+    for _ in range(MOST_LOSSES + 2):
+        async with batch_run(folder, *options, most_file_bytes=10_000) as run:
+            assert await run.ended() == 6
+    assert await finished(folder, *options) == 0
+    assert (outcome(folder)["completed"], outcome(folder)["failed"]) == (1, 0)
+    assert engine.asked.total() == MOST_LOSSES + 3
+
+
 def renamed(folder: Path) -> Callable[[], None]:
     """Take the whole folder away; the runner may have opened files in there still."""
     away = folder.with_name("away")

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from tests.support.batch_runs import (
     results,
     write_input,
 )
+from tests.support.terminal import TerminalOf
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def input_of(tmp_path: Path, *texts: str) -> str:
     return str(write_input(tmp_path / "in.jsonl", lines))
 
 
-def output(folder: Path) -> list[dict[str, object]]:
+def output(folder: Path) -> list[dict[str, Any]]:
     return json_lines(folder / "output.jsonl")
 
 
@@ -174,6 +176,18 @@ async def test_an_input_with_mistakes_sends_nothing_and_fails_the_batch(
     assert engine.asked.total() == 0
 
 
+async def test_what_gateways_reserve_is_one_s_own_before_an_engine_of_one_s_own(
+    engine: BatchEngine, tmp_path: Path, folder: Path
+):
+    salted = line(1).replace('"messages"', '"cache_salt": "mine", "messages"')
+    path = str(write_input(tmp_path / "in.jsonl", [salted]))
+    assert await finished(folder, path, "--socket", str(engine.socket)) == 0
+    assert outcome(folder)["completed"] == 1
+    other = tmp_path / "other"
+    options = ("--socket", str(engine.socket), "--reserved", "cache_salt")
+    assert await finished(other, path, *options) == 3
+
+
 async def test_a_person_mends_the_input_and_runs_it_again_in_the_same_place(
     engine: BatchEngine, tmp_path: Path
 ):
@@ -182,6 +196,25 @@ async def test_a_person_mends_the_input_and_runs_it_again_in_the_same_place(
     write_input(path, [line(1)])
     assert await batch_runs.by_hand("run", str(path), "--socket", str(engine.socket)) == 0
     assert outcome(tmp_path / "in.jsonl.batch")["completed"] == 1
+
+
+@pytest.mark.parametrize("name", ["nope.jsonl", "no/such/in.jsonl", ".", "/"])
+async def test_an_input_that_is_no_file_is_refused_and_nothing_is_made(tmp_path: Path, name: str):
+    where = tmp_path / "where"
+    where.mkdir()
+    assert await batch_runs.by_hand("run", str(where / name)) == 3
+    assert (batch_runs.names(tmp_path), batch_runs.names(where)) == (["where"], [])
+
+
+async def test_an_input_that_is_gone_is_that_of_a_batch_that_has_begun(
+    engine: BatchEngine, tmp_path: Path
+):
+    path = write_input(tmp_path / "in.jsonl", [line(1)])
+    run = ("run", str(path), "--socket", str(engine.socket), "--patience-s", "1")
+    await engine.kill()
+    assert await batch_runs.by_hand(*run) == 4
+    path.unlink()
+    assert await batch_runs.by_hand(*run) == 6
 
 
 async def test_cancel_begins_no_line_any_more_and_keeps_those_that_are_done(
@@ -374,9 +407,29 @@ async def test_a_key_that_the_engine_refuses_ends_the_run_and_fails_no_line(
     engine: BatchEngine, tmp_path: Path, folder: Path
 ):
     path = input_of(tmp_path, "status:401", "status:401")
-    assert await finished(folder, path, "--socket", str(engine.socket)) == 4
+    async with batch_run(folder, path, "--socket", str(engine.socket)) as run:
+        assert await run.ended() == 4
+    assert "the engine refuses the key (401)" in run.log.read_text()
+    assert "give --api-key-file" in run.log.read_text()
     assert not (folder / "outcome.json").exists()
     assert batch_runs.recorded(folder) == 0
+    key = tmp_path / "key"
+    key.write_text("wrong")
+    options = (path, "--socket", str(engine.socket), "--api-key-file", str(key))
+    async with batch_run(folder, *options) as run:
+        assert await run.ended() == 4
+    assert f"{key} holds another key than the engine's" in run.log.read_text()
+
+
+@pytest.mark.parametrize(("status", "again"), [(401, False), (500, True)])
+async def test_on_a_terminal_nobody_is_told_to_give_what_would_fail_again(
+    engine: BatchEngine, tmp_path: Path, folder: Path, status: int, again: bool
+):
+    path = input_of(tmp_path, *(f"{number} status:{status}" for number in range(60)))
+    options = ("--folder", str(folder), "--socket", str(engine.socket), "--patience-s", "0.5")
+    with TerminalOf(columns=200) as terminal:
+        assert await batch_runs.by_hand("run", path, *options, shown=terminal.slave) == 4
+        assert ("To go on:" in terminal.seen) is again
 
 
 async def test_an_engine_that_refuses_everything_is_given_up_in_its_own_words(

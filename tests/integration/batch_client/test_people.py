@@ -184,11 +184,12 @@ async def test_another_s_batch_is_none(service: BatchService, alice: Person, eve
         assert "(404 " in refused.err
 
 
-async def test_without_a_token_one_is_told_to_log_in(alice: Person) -> None:
+async def test_who_has_another_service_s_token_set_is_told_to_unset_it(alice: Person) -> None:
     bad = Person(folder=alice.folder, base_url=alice.base_url, token="no-token")
     refused = await bad.batch("list")
     assert refused.status == 5
-    assert "inference_auth_token.py authenticate" in refused.err
+    assert "the token in OPENAI_API_KEY: unset that" in refused.err
+    assert "inference_auth_token.py authenticate" not in refused.err
 
 
 async def test_who_stops_watching_leaves_the_batch_running(

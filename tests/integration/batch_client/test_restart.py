@@ -33,6 +33,7 @@ def write_catalog(folder: Path) -> None:
         "id": MODEL,
         "flags": ["B"],
         "deployments": [{"cluster": "site", "framework": FRAMEWORK}],
+        "lifecycle": {"gpus": 0},
     }
     for name, values in {"sites/site.yaml": site, "models/model.yaml": model}.items():
         path = folder / name

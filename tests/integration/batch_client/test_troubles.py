@@ -139,6 +139,73 @@ async def test_a_token_that_expired_is_asked_for_again(tmp_path: Path, source: P
     assert len(troubled.files) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "variables", "told"),
+    [
+        ((), {"OPENAI_API_KEY": "sk-other"}, "the token in OPENAI_API_KEY: unset that"),
+        (
+            ("--token-command", "echo a"),
+            {},
+            "the token that --token-command prints: leave that out",
+        ),
+        (
+            (),
+            {"OPENAI_API_KEY": "", "HOTNODE_TOKEN_COMMAND": "echo a"},
+            "the token that the command in HOTNODE_TOKEN_COMMAND prints: unset that",
+        ),
+    ],
+)
+async def test_whose_token_is_refused_is_told_where_it_came_from(
+    tmp_path: Path, words: tuple[str, ...], variables: dict[str, str], told: str
+) -> None:
+    async with serving(GatewayThatBreaksOff()) as url:
+        person = Person(folder=tmp_path, base_url=url, variables=variables)
+        said = await person.batch("list", *words)
+    assert said.status == 5
+    assert told in said.err
+    assert "authenticate" not in said.err
+    # Nor a second piece of advice, in the gateway's words.
+    assert "expired" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "tail"),
+    [
+        (403, "permission_denied", ""),
+        (403, "batch_not_offered", ""),
+        (404, "model_not_found", ""),
+        (404, "file_not_found", ""),
+        (404, "batch_not_found", "`batch list` shows yours. "),
+        (404, "not_found", "A base URL ends with /v1. "),
+        (404, "", "A base URL ends with /v1. "),
+        (413, "payload_too_large", ""),
+        (413, "", "Cut the file in two, or name a file of the cluster with --site-path. "),
+    ],
+)
+async def test_only_what_fits_is_said_beside_the_gateway_s_words(
+    tmp_path: Path, status: int, code: str, tail: str
+) -> None:
+    troubled = GatewayThatBreaksOff(refusal=(status, "No.", code))
+    async with serving(troubled) as url:
+        said = await Person(folder=tmp_path, base_url=url, token="good").batch("list")
+    assert said.status == 5
+    assert said.err == f"No. {tail}({f'{status} {code}'.rstrip()})\n"
+
+
+async def test_a_field_that_every_gateway_reserves_is_told_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
+    salted = line(1).replace('"messages"', '"cache_salt": "mine", "messages"')
+    write_input(tmp_path / "in.jsonl", [salted])
+    troubled = GatewayThatBreaksOff()
+    async with serving(troubled) as url:
+        person = Person(folder=tmp_path, base_url=url, token="good")
+        said = await person.batch("submit", "in.jsonl")
+    assert said.status == 3
+    assert "body.cache_salt" in said.out
+    assert troubled.took("POST", "files") == 0
+
+
 async def test_a_refused_batch_leaves_no_file(source: Path, tmp_path: Path) -> None:
     troubled = GatewayThatBreaksOff()
     rest = write_input(tmp_path / "x.jsonl", [line(1).replace('"tiny"', '"forbidden"')])

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def fetched(site: BatchSite, file: BatchFile, wanted: FileSum | None) -> list[di
     return [json.loads(line) for line in content.splitlines()]
 
 
-def uploaded(site: BatchSite, count: int, **changes: object) -> BatchOrder:
+def uploaded(site: BatchSite, count: int, **changes: Any) -> BatchOrder:
     content = lines(count)
     wanted = order(upload=sum_of(content), **changes)
     site.taken(wanted)

@@ -66,6 +66,25 @@ def test_an_error_without_an_envelope_is_passed_on():
     assert body.problem(OTHERWISE) == Problem(code="BadRequestError", message="m")
 
 
+@pytest.mark.parametrize(
+    ("detail", "message"),
+    [
+        ("no such thing", "no such thing"),
+        (
+            [{"msg": "Field required", "loc": ["body", "input", 0]}, {"msg": "m", "loc": []}],
+            "Field required (body.input.0)",
+        ),
+        ([{"msg": "Field required"}], "Field required"),
+        ([{"msg": 7}], OTHERWISE.message),
+        ([], OTHERWISE.message),
+        (None, OTHERWISE.message),
+    ],
+)
+def test_what_a_server_says_of_wrong_fields_is_passed_on(detail: object, message: str):
+    body = answers.read(json.dumps({"detail": detail}).encode())
+    assert body.problem(OTHERWISE) == Problem(code=OTHERWISE.code, message=message)
+
+
 def test_use_is_read_in_both_dialects():
     chat = {
         "prompt_tokens": 10,
@@ -82,6 +101,21 @@ def test_use_is_read_in_both_dialects():
     expected = Use(input_tokens=10, output_tokens=7, cached_tokens=4, reasoning_tokens=2)
     assert use.of_answer({"usage": chat}) == use.of_answer({"usage": responses}) == expected
     assert expected.total_tokens == 17
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"total_tokens": 9}, Use(input_tokens=9)),
+        (
+            {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 9},
+            Use(input_tokens=7, output_tokens=2),
+        ),
+        ({"output_tokens": 9, "total_tokens": 2}, Use(output_tokens=9)),
+    ],
+)
+def test_what_is_told_in_all_alone_is_of_the_input(usage: dict[str, int], expected: Use):
+    assert use.of_answer({"usage": usage}) == expected
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from batch.__main__ import main
 from batch.client.commands.ending import as_text, status_of_batch
 from batch.client.commands.telling import JsonLines, Words, as_line, look
 from batch.client.hosted import Hosted
+from batch.client.token import token_from
 from batch.client.watching import Seen
 from batch.commands import failures
 from tests.support.terminal import TerminalOf
@@ -76,6 +78,26 @@ def test_a_command_without_a_token_is_told(
     base_url = "http://127.0.0.1:9/v1"
     assert main(["list", "--base-url", base_url, "--token-command", command]) == status
     assert told in capsys.readouterr().err
+
+
+def test_who_has_set_nothing_is_told_what_works_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("CLIENT_ID", "GATEWAY_ID", "CONFIG"):
+        monkeypatch.delenv(f"HOTNODE_AUTH_{name}", raising=False)
+    assert main(["list", "--base-url", "http://127.0.0.1:9/v1"]) == 5
+    _, first, second, third = capsys.readouterr().err.splitlines()
+    assert "set HOTNODE_AUTH_CLIENT_ID and HOTNODE_AUTH_GATEWAY_ID" in first
+    assert "write client_id and gateway_id" in second
+    assert "if you call inference_auth_token.py yourself" in third
+
+
+def test_a_refused_login_is_told_by_the_gateway_or_else_by_us() -> None:
+    login = token_from({}, None)
+    assert login.advice("Log in again.") == ": Log in again."
+    assert "inference_auth_token.py authenticate" in login.advice("")
 
 
 def hosted(**values: object) -> Hosted:

@@ -108,3 +108,12 @@ def test_one_that_left_lines_without_an_answer_is_asked_one_when_it_says_that_it
 def test_one_that_never_says_that_it_is_ready_is_not_probed(health: Health):
     health.troubled(Trouble.MUTE, now=0.0, pause_s=0.0)
     assert (health.open, health.probing, health.left_s(60.0)) == (False, False, 0.0)
+
+
+def test_in_the_pause_after_a_line_in_doubt_nothing_is_the_matter_with_it(health: Health):
+    health.troubled(Trouble.DOUBTED, now=0.0, pause_s=1.0)
+    assert [health.listens(now) for now in (0.5, 1.5)] == [True, False]
+    health.ready()
+    assert health.listens(1.5)
+    health.troubled(Trouble.LOST, now=2.0, pause_s=1.0)
+    assert not health.listens(2.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import pytest
 from typing_extensions import override
@@ -204,7 +204,7 @@ def test_reading_that_fails_is_no_fault_of_the_file(path: Path) -> None:
         next(file.blocks())
 
 
-class PipeAfterALook(type(Path())):
+class PipeAfterALook(PosixPath):
     """A file whose place a pipe takes, once somebody has looked at it."""
 
     __slots__ = ()
@@ -217,7 +217,7 @@ class PipeAfterALook(type(Path())):
         return found
 
 
-class LinkAfterALook(type(Path())):
+class LinkAfterALook(PosixPath):
     """A file whose place a link takes, once somebody has looked at it."""
 
     __slots__ = ()

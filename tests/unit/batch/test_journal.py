@@ -244,6 +244,13 @@ def test_what_a_runner_had_asked_is_lost_with_it_unless_it_leaves(
     assert (recorded.losses, recorded.died) == (losses, died)
 
 
+def test_a_runner_whose_segment_takes_no_record_any_more_has_left_all_the_same():
+    with folder_with({1: ASKED, 2: ASKED}) as folder:
+        segment.mark_left(folder, 2)
+        recorded = replayed(folder, 4)
+    assert (recorded.losses, recorded.died) == ({1: 1, 2: 1, 3: 1}, False)
+
+
 def test_what_a_line_lost_adds_up_over_runners_and_their_own_word_holds():
     own_word = pack(Tries(line=3, tries=0, losses=2))
     with folder_with({1: ASKED, 2: own_word + pack(Asked(line=3)), 4: pack(Left())}) as folder:

@@ -300,8 +300,13 @@ def test_an_engine_that_dies_three_times_by_itself_spoils_no_line(lines, deaths,
 
 def test_one_death_has_no_line_asked_alone():
     run = SimulatedRun(lines=600, width=512, deaths={0})
-    steps = []
-    run.says = lambda _, step: steps.append(step) or OK
+    steps: list[int] = []
+
+    def says(_, step):
+        steps.append(step)
+        return OK
+
+    run.says = says
     assert run.run()
     # The 88 that were left, one of them to see whether the engine works; and 512 suspects.
     assert max(steps) <= 3 + 512 // COMPANY
@@ -316,6 +321,21 @@ def test_a_proxy_whose_engine_is_away_is_no_engine_that_serves():
     run = SimulatedRun(lines=100, width=4, says=says)
     assert run.run()
     assert not run.failed
+
+
+def test_lines_that_speak_for_themselves_are_told_of_in_the_engines_own_words():
+    judging = Judging(Health(patience_s=1.0), Doubts(pending=2, completed=0))
+    bad = Reply(status=404, body=ERROR, request_id="r")
+    good = Reply(status=200, body=b"{}", request_id="r")
+    for number, event, doubt in (
+        (1, bad, ""),
+        (2, bad, "refuses every line: status 404, out of it"),
+        (2, good, "refuses every line that is left: status 404, out of it"),
+        (1, good, ""),
+    ):
+        sent = Sent(line=Prepared(number=number, custom_id="a", body=b"{}"), began=0.0, tries=0)
+        judging.ended(sent, event, answers.read(event.body), now=1.0)
+        assert judging.doubt == doubt
 
 
 def test_a_complaint_names_the_status_and_the_engines_own_words():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def parsed(values: dict[str, object], rules: Rules = RULES) -> Line | tuple[Line
         request(body=body(stream=None)),
     ],
 )
-def test_a_full_line_is_taken_as_it_is(values: dict[str, object]) -> None:
+def test_a_full_line_is_taken_as_it_is(values: dict[str, Any]) -> None:
     line = parsed(values)
     assert line == Line(number=7, custom_id=values["custom_id"], url=CHAT, body=values["body"])
     assert line.model == MODEL

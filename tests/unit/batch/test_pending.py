@@ -10,7 +10,8 @@ import pytest
 
 from batch.disk_thread import DiskThread
 from batch.input_file import InputFile
-from batch.journal.recorded import Counted, Place, Recorded
+from batch.journal.record import Counted
+from batch.journal.recorded import Place, Recorded
 from batch.pending import Changes, PendingLines
 from batch.rules import ENDPOINTS, SALTED, Rules
 from batch.use import Use

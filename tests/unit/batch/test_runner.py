@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from batch import errors
 from batch.folder import Folder
 from batch.job import Job
 from batch.outcome import Status
+from batch.progress import Progress, Stage
 from batch.runner import Runner, next_look_s
 from batch.transports.transport import EngineLoad, Reply, Request
 from tests.support.batch_inputs import good_lines
@@ -69,6 +71,47 @@ async def test_where_answers_are_long_few_lines_are_under_way(job: Job) -> None:
     # Of the first ones nobody knew; then there are 32 MB at most, and one more.
     assert max(engine.under_way[:8]) == 8
     assert max(engine.under_way[8:]) <= 5
+
+
+class EngineForSome(Engine):
+    """Has its runner leave when it has answered so many."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(b'{"usage": {"prompt_tokens": 3, "completion_tokens": 4}}')
+        self.runner: Runner | None = None
+        self._left = count
+
+    async def ask(self, request: Request) -> Reply:
+        reply = await super().ask(request)
+        self._left -= 1
+        if self._left == 0 and self.runner is not None:
+            self.runner.leave()
+        return reply
+
+
+async def some_lines_done(job: Job) -> dict[str, Any]:
+    """Have a runner answer some lines and leave; return what it told last."""
+    engine = EngineForSome(3)
+    engine.runner = runner(job, engine)
+    with pytest.raises(errors.Left):
+        await engine.runner.run()
+    told = dict(job.folder.progress() or {})
+    assert 3 <= told["completed"] < 16
+    return told
+
+
+async def test_what_is_told_of_a_batch_never_falls_when_its_runner_is_replaced(job: Job) -> None:
+    before = await some_lines_done(job)
+    told: list[Progress] = []
+    await Runner(job, Engine(), tell=told.append).run()
+    # The first word is of before the journal was read.
+    assert told[0].stage is Stage.VALIDATING
+    first = told[0].to_wire()
+    kept = ("total", "recorded", "completed", "failed", "use", "working_s")
+    assert {name: first[name] for name in kept} == {name: before[name] for name in kept}
+    counts = [one.completed for one in told]
+    assert counts == sorted(counts)
+    assert counts[-1] == 16
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"rules": {}}'])

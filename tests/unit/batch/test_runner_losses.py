@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from batch import errors
 from batch.company import ALONE_FROM, COMPANY, MOST_LOSSES
@@ -147,6 +151,82 @@ async def test_after_a_runner_that_died_only_lines_that_it_may_have_asked_are_no
     found = (unframe(content) for _, content in segment.read(job.folder.journal, 2))
     records = [unpack(payload) for payload in found if payload is not None]
     assert sum(isinstance(record, Asked) for record in records) == 2 * MOST
+
+
+class SilentEngine(MortalEngine):
+    """Has what it was asked, and answers nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.reached = asyncio.Event()
+
+    async def ask(self, request: Request) -> Reply:
+        self.asked[int(request.request_id.split("-")[2])] += 1
+        self.reached.set()
+        return await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingFolder(Folder):
+    """Refuses the progress of a runner that has asked."""
+
+    engine: SilentEngine
+
+    @override
+    def put_progress(self, values: Mapping[str, object]) -> None:
+        if self.engine.reached.is_set():
+            self.happens()
+            raise OSError(errno.EIO, "out of order")
+        super().put_progress(values)
+
+    def happens(self) -> None:
+        """Do what happens to the batch at that moment: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingFolderOfASuccessor(FailingFolder):
+    """Another runner takes over then, which this one cannot see: its looks hang."""
+
+    looking: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    @override
+    def control(self) -> Path:
+        if self.engine.reached.is_set():
+            self.looking.set()
+            assert self.over.wait(20)
+        return super().control
+
+    @override
+    def happens(self) -> None:
+        assert self.looking.wait(20)
+        self.epochs.take()
+
+
+async def fail(job: Job, folder: FailingFolder) -> None:
+    """Have a runner's disk fail when it has asked a line."""
+    with pytest.raises(errors.DiskFailed, match="out of order"):
+        await Runner(replace(job, folder=folder), folder.engine, tell=lambda _: None).run()
+    assert folder.engine.asked
+
+
+async def test_a_line_whose_runners_end_for_their_disk_is_never_to_blame(job: Job):
+    job.input.write_bytes(good_lines(1))
+    for _ in range(MOST_LOSSES + 1):
+        await fail(job, FailingFolder(job.folder.path, engine=SilentEngine()))
+    journal = job.folder.journal
+    recorded = replay.replay(journal, 1, ends=replay.seals(journal)).recorded
+    assert (recorded.losses, recorded.died) == ({}, False)
+    outcome = await Runner(job, MortalEngine(()), tell=lambda _: None).run()
+    assert (outcome.completed, outcome.failed) == (1, 0)
+
+
+async def test_a_runner_that_was_taken_over_says_nothing_of_its_end(job: Job):
+    folder = FailingFolderOfASuccessor(job.folder.path, engine=SilentEngine())
+    await fail(job, folder)
+    folder.over.set()
+    assert not segment.has_left(job.folder.journal, 1)
 
 
 class LeavingEngine(MortalEngine):

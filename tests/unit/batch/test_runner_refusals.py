@@ -123,6 +123,21 @@ async def test_a_batch_of_few_lines_that_are_all_refused_ends_with_error_lines(
     assert (outcome.status, outcome.failed) == (Status.COMPLETED, count)
 
 
+async def test_why_a_batch_of_few_lines_waits_is_said_in_the_engine_s_words(job: Job):
+    reasons: list[str] = []
+    engine = Engine(lambda *_: 404)
+    runner = Runner(of_lines(job, 2), engine, tell=lambda progress: reasons.append(progress.reason))
+    running = asyncio.create_task(runner.run())
+    async with asyncio.timeout(60):
+        while engine.asked.total() < 6:  # noqa: ASYNC110 - the engine gives no event
+            await asyncio.sleep(0.05)
+    runner.leave(within_s=0.0)
+    with pytest.raises(errors.Left):
+        await running
+    words = "the engine at here refuses every line: status 404, CUDA is gone"
+    assert set(reasons) - {""} == {words}
+
+
 async def test_a_line_that_speaks_for_itself_is_not_asked_of_an_engine_that_is_not_ready(job: Job):
     engine = Engine(lambda *_: 500, healthy=False)
     with pytest.raises(errors.EngineGone) as raised:

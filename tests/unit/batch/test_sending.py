@@ -1,4 +1,4 @@
-"""What is sent of a line that took long to be noted before."""
+"""What is sent of a line that took long to be noted before, and when the engine is looked at."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batch.asking import Bounds, Naming
-from batch.concurrency import Concurrency
+from batch.concurrency import START, Concurrency
 from batch.disk_thread import DiskThread
 from batch.doubts import Doubts
 from batch.health import Health
@@ -21,6 +21,7 @@ from batch.journal.segment import SegmentWriter
 from batch.judging import Judging
 from batch.pending import Changes, PendingLines
 from batch.rules import Rules
+from batch.runner import FIRST_LOOK_S, next_look_s
 from batch.sending import Sending
 from batch.transports.transport import EngineLoad, Reply, Request
 from batch.validation import validate
@@ -126,3 +127,31 @@ async def test_it_is_not_asked_when_nothing_is_to_be_begun_any_more(parts: Parts
     await parts.journal.flush()
     assert parts.engine.was_fresh == []
     assert parts.recorded.count == 0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "pauses"),
+    [
+        (Bounds(), [0.2, 0.2, 0.2, 0.2]),
+        # As where several runners have one engine: each is bounded for as long as it runs.
+        (Bounds(most=8), [1.0, 2.0, 4.0, 4.0]),
+        (Bounds(share=0.25, interactive=1), [1.0, 1.0, 1.0, 1.0]),
+        # No bound where it is: the limit may rise up to there.
+        (Bounds(most=START), [0.2, 0.2, 0.2, 0.2]),
+    ],
+)
+async def test_where_the_limit_is_bounded_the_engine_is_looked_at_seldom(
+    parts: Parts, bounds: Bounds, pauses: list[float]
+) -> None:
+    parts.bounds.most, parts.bounds.share = bounds.most, bounds.share
+    parts.bounds.interactive = bounds.interactive
+    found, steady = [FIRST_LOOK_S], not bounds.interactive
+    for _ in pauses:
+        found.append(next_look_s(found[-1], rises=parts.sending.rises, steady=steady))
+    assert found[1:] == pauses
+
+
+async def test_with_the_last_line_on_its_way_the_engine_is_looked_at_seldom(parts: Parts) -> None:
+    assert parts.sending.rises
+    await parts.sending.run()
+    assert not parts.sending.rises

@@ -91,6 +91,15 @@ def test_no_batch_is_said_and_which_folder_is_meant(
     assert capsys.readouterr().err == f"there is no batch in {folder.journal}\n"
 
 
+@pytest.mark.parametrize("path", [".", "/"])
+def test_a_path_without_a_name_has_no_batch(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["status", path]) == 2
+    assert capsys.readouterr().err == f"there is no batch in {path}\n"
+
+
 def test_a_folder_that_cannot_be_read_is_said_to_be_so(
     folder: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:

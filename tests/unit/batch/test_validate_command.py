@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from batch.__main__ import main
-from batch.rules import Rules
+from batch.rules import RESERVED_BY_GATEWAYS, Rules
+from resource_server.domain.inference import RESERVED_EVERYWHERE
 from tests.support.batch_inputs import CHAT, EMBEDDINGS, MODEL, encoded, good_lines, request
 
 #: Runs the command, and says at last how much memory this program held at most (KB).
@@ -106,6 +107,9 @@ def test_json(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--model", MODEL, "--endpoint", CHAT, "--most-lines", "1200"], None),
         (["--model", "other"], "mismatched_model"),
         (["--endpoint", EMBEDDINGS], "mixed_urls"),
+        (["--allow-endpoint", EMBEDDINGS, "--allow-endpoint", CHAT], None),
+        (["--allow-endpoint", EMBEDDINGS], "invalid_url"),
+        (["--allow-endpoint", EMBEDDINGS, "--endpoint", CHAT, "--model", MODEL], "invalid_url"),
         (["--most-lines", "1199"], "too_many_lines"),
         (["--most-bytes", "1000"], "file_too_large"),
         (["--most-line-bytes", "100"], "line_too_long"),
@@ -121,6 +125,41 @@ def test_the_rules_are_options(
     assert codes == ({code} if code else set())
 
 
+@pytest.mark.parametrize("field", sorted(RESERVED_BY_GATEWAYS))
+def test_what_every_gateway_reserves_is_refused_unasked(
+    path: Path, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    path.write_bytes(encoded(request(body={"model": MODEL, "messages": [], field: "mine"})))
+    for options in ([], ["--reserved=priority"]):
+        assert main(["validate", str(path), "--json", *options]) == 3
+        (error,) = json.loads(capsys.readouterr().out)["errors"]
+        assert (error["code"], error["param"]) == ("reserved_field", f"body.{field}")
+
+
+def test_gateways_reserve_what_we_believe() -> None:
+    assert RESERVED_BY_GATEWAYS == RESERVED_EVERYWHERE
+
+
+def test_images_by_address_are_told_unless_the_engine_opens_them(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = "https://example.org/cat.png"
+    path.write_bytes(good_lines(2))
+    # The second of them the quick way might take.
+    for custom_id, named in {"a": {"url": address}, "b": address}.items():
+        content = [{"type": "image_url", "image_url": named}]
+        messages = [{"role": "user", "content": content}]
+        with path.open("ab") as file:
+            file.write(encoded(request(custom_id, body={"model": MODEL, "messages": messages})))
+    assert main(["validate", str(path), "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)["errors"]
+    assert [(error["code"], error["line"]) for error in found] == [
+        ("remote_image", 3),
+        ("remote_image", 4),
+    ]
+    assert main(["validate", str(path), "--remote-images"]) == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -128,6 +167,7 @@ def test_the_rules_are_options(
         ["validate"],
         ["other"],
         ["validate", "in", "--endpoint", "/v1/files"],
+        ["validate", "in", "--allow-endpoint", "/v1/files"],
         ["validate", "in", "--most-lines", "0"],
         ["validate", "in", "--most-lines", "-1"],
         ["validate", "in", "--most-bytes", "many"],

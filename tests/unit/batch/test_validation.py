@@ -201,6 +201,22 @@ def test_embedding_inputs_are_counted_over_all_lines(path: Path) -> None:
     assert told(path, content, Rules(most_inputs=1)) == [(2, "too_many_inputs")]
 
 
+@pytest.mark.parametrize(
+    ("rules", "most"), [(Rules(), 150_000), (Rules(most_lines=200_000), 200_000)]
+)
+def test_there_may_be_as_many_inputs_as_lines(path: Path, rules: Rules, most: int) -> None:
+    texts = ["x"] * (most - 1)
+    content = encoded(embedding("a", "text"), embedding("b", texts))
+    assert told(path, content, rules) == []
+    content += encoded(embedding("c", "one more"))
+    assert told(path, content, rules) == [(3, "too_many_inputs")]
+
+
+def test_fewer_lines_may_have_as_many_inputs_as_usual(path: Path) -> None:
+    content = encoded(embedding("a", ["x"] * 150_000))
+    assert told(path, content, Rules(most_lines=1)) == []
+
+
 def test_inputs_of_other_endpoints_are_not_counted(path: Path) -> None:
     content = encoded(request(body=body(input=["x"] * 10)))
     assert validated(path, content, Rules(most_inputs=5)).inputs == 0

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import Protocol
 
 from compute_functions.contract.batches import FileSum
-from resource_server.domain.batches import AlcfStatus, Batch
+from resource_server.domain.batches import EVERY_BATCH, Batch, BatchFilter
 from resource_server.domain.files import FileRules, Purpose, StoredFile
 from resource_server.domain.paging import Page, Paging
 
@@ -111,9 +111,13 @@ class BatchTable(Protocol):
         """Return the batch that was asked for before with this key, if there is one."""
 
     async def page(
-        self, owners: Collection[str], paging: Paging, statuses: Collection[AlcfStatus] = ()
+        self, owners: Collection[str], paging: Paging, wanted: BatchFilter = EVERY_BATCH
     ) -> Page[Batch]:
-        """Return some of a person's batches, of these statuses where any are named."""
+        """Return some of a person's batches.
+
+        Raises `InvalidRequest` for an unknown `after`. That may be one that is not `wanted`: its
+        status may have changed since it was the last of a page.
+        """
 
     async def get(self, owners: Collection[str], batch_id: str) -> Batch:
         """Return a batch, or raise `BatchNotFound`."""

@@ -28,7 +28,10 @@ def bind(settings: Settings) -> socket.socket:
 
 @contextmanager
 def announced(state_dir: Path, listener: socket.socket) -> Iterator[None]:
-    """Have a file say address and process id: with port 0, the port stands nowhere else."""
+    """Have a file say address and process id: with port 0, the port stands nowhere else.
+
+    For a process that has the directory to itself, or for all that use it: the file has one name.
+    """
     file = state_dir / "gateway.json"
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""Every seam of the gateway on one page: what the services need from the outside world.
+"""The seams of the gateway on one page: what the services need from the outside world.
 
 Those of files and batches are on a page of their own, `batch_ports`.
 """

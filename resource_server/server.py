@@ -56,11 +56,9 @@ def _serve_http(settings: Settings, role: Role, inherited: int | None) -> int:
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_S,
     )
-    if inherited is None:
-        server, listener = Server(config, settings.state_dir), bind(settings)
-    else:
-        server, listener = Server(config), socket.socket(fileno=inherited)
-    server.run([listener])
+    # Single web processes share the directory, and the file in it has one name.
+    server = Server(config, settings.state_dir if role is Role.ALL else None)
+    server.run([bind(settings) if inherited is None else socket.socket(fileno=inherited)])
     return 0 if server.started else 1
 
 

@@ -22,7 +22,8 @@ def check(directory: Path, clients: Path | None) -> str:
     names.
     """
     found = catalog_files.look(directory)
-    problems = [*found.problems, *limits_file.problems(directory, models=found.models)]
+    problems = [*found.problems, *found.without_effect]
+    problems += limits_file.problems(directory, models=found.models)
     unusable = credentials.unusable(clients, found.clients) if clients else {}
     problems += [f"cluster {name}: {why}" for name, why in unusable.items()]
     problems += _unusable_targets(found.documents.sites) if clients else ()

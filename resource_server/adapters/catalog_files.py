@@ -54,13 +54,15 @@ class Findings:
     """Everything that was found in the catalog's files; `documents` lacks what holds mistakes.
 
     `models` are the ids of all models that the files describe, rightly or not; None if there may
-    be others. `clients` are the names of the clusters' Globus clients.
+    be others. `clients` are the names of the clusters' Globus clients. `without_effect` is what
+    keeps nobody from using the documents, and is not what was meant.
     """
 
     documents: CatalogDocuments
     problems: tuple[str, ...]
     models: frozenset[str] | None
     clients: Mapping[str, str]
+    without_effect: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,6 +126,7 @@ def look(directory: Path) -> Findings:
         problems=tuple(problems),
         models=models.written.names("id"),
         clients=catalog_references.clients(sites.written),
+        without_effect=tuple(catalog_references.without_effect(sites.written, models.written)),
     )
 
 

@@ -45,6 +45,23 @@ def problems(sites: Written, models: Written, projects: Written) -> Iterator[str
     yield from _kept_by_nobody(sites, models)
     if (known := models.names("id")) is not None:
         yield from _unknown_models(projects, known)
+    if (named := projects.names("project")) is not None:
+        yield from _unknown_projects(sites, named)
+
+
+def without_effect(sites: Written, models: Written) -> Iterator[str]:
+    """Yield what is no mistake and of no use: models offered for batches that nobody keeps."""
+    taking = _taking_batches(sites)
+    for document in models.documents:
+        places = [(index, name) for index, (name, _) in _deployments(document) if name in taking]
+        offered = places and "B" in _items(document.values.get("flags"))
+        if offered and not any(_is_kept(document, index) for index, _ in places):
+            names = ", ".join(sorted({name for _, name in places}))
+            yield document.problem(
+                ("flags",),
+                f"B: nobody keeps the model at {names}: it needs a lifecycle there, "
+                "or its batches are refused",
+            )
 
 
 def clients(sites: Written) -> dict[str, str]:
@@ -145,14 +162,15 @@ def _kept_by_nobody(sites: Written, models: Written) -> Iterator[str]:
 
 def _batches_in_vain(sites: Written, models: Written) -> Iterator[str]:
     """Yield each model whose batches are to have instances of their own that nobody would start."""
-    taking = {
-        document.values.get("cluster")
-        for document in sites.documents
-        if document.values.get("batches")
-    }
+    taking = _taking_batches(sites)
     for document in models.documents:
         if _fields(document.values.get("batch")).get("placement") == "own":
             yield from _own_in_vain(document, taking)
+
+
+def _taking_batches(sites: Written) -> frozenset[str]:
+    taking = (document.values for document in sites.documents if document.values.get("batches"))
+    return frozenset(_texts(values.get("cluster") for values in taking))
 
 
 def _own_in_vain(document: YamlDocument, taking: Collection[object]) -> Iterator[str]:
@@ -180,6 +198,18 @@ def _unknown_models(projects: Written, known: frozenset[str]) -> Iterator[str]:
     for document in projects.documents:
         for name in sorted(set(_texts(_items(document.values.get("models")))) - known):
             yield document.problem(("models",), f"no file describes a model '{name}'")
+
+
+def _unknown_projects(sites: Written, known: frozenset[str]) -> Iterator[str]:
+    """Yield each project of a site's batches that there is not: its members would have none."""
+    for document in sites.documents:
+        batches = _fields(document.values.get("batches"))
+        for field, named in (
+            ("projects", _items(batches.get("projects"))),
+            ("project_weights", _fields(batches.get("project_weights"))),
+        ):
+            for name in sorted(set(_texts(named)) - known):
+                yield document.problem(("batches", field), f"no file describes a project '{name}'")
 
 
 def _frameworks(document: YamlDocument) -> dict[_Place, Mapping[str, Any]]:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resource_server.api.batch_objects import batch_object
-from resource_server.domain import errors
-from resource_server.domain.batches import AlcfStatus, Batch
+from resource_server.domain.batches import Batch
 from resource_server.services.batches import BatchResult
 
 
@@ -53,17 +52,6 @@ def result(found: BatchResult) -> dict[str, Any]:
         "output_file_id": found.batch.output_file_id,
         "error_file_id": found.batch.error_file_id,
     }
-
-
-def read_status(status: str | None) -> tuple[AlcfStatus, ...]:
-    """Return the status by which the list is filtered, or raise `InvalidRequest`."""
-    if not status:
-        return ()
-    try:
-        return (AlcfStatus(status),)
-    except ValueError:
-        known = ", ".join(AlcfStatus)
-        raise errors.InvalidRequest(f"status is one of {known}.", param="status") from None
 
 
 def _date(at: float | None) -> str | None:

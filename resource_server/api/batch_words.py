@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from resource_server.api.bases import Mount
 from resource_server.api.context import GatewayRequest
+from resource_server.domain import errors
+from resource_server.domain.batches import AlcfStatus, BatchStatus
 
 #: The base URLs that ALCF's users know.
 ALCF_MOUNTS = frozenset({"cluster", "resource_server"})
@@ -20,6 +23,13 @@ class Words(StrEnum):
 
     OPENAI = "openai"
     ALCF = "alcf"
+
+
+#: The statuses by which a list in these words can be asked for.
+_STATUSES: Mapping[Words, type[BatchStatus | AlcfStatus]] = {
+    Words.OPENAI: BatchStatus,
+    Words.ALCF: AlcfStatus,
+}
 
 
 def of_one(request: GatewayRequest, mount: Mount, *, by_path: bool) -> Words:
@@ -38,6 +48,18 @@ def of_list(request: GatewayRequest, mount: Mount) -> Words:
     if mount.name == ALCF_LIST and not paged and not _is_openai_sdk(request):
         return Words.ALCF
     return Words.OPENAI
+
+
+def read_status(words: Words, status: str | None) -> tuple[BatchStatus | AlcfStatus, ...]:
+    """Return the status of which a list is wanted, or raise `InvalidRequest`."""
+    if not status:
+        return ()
+    known = _STATUSES[words]
+    try:
+        return (known(status),)
+    except ValueError:
+        message = f"status is one of {', '.join(known)}."
+        raise errors.InvalidRequest(message, param="status") from None
 
 
 def _is_openai_sdk(request: GatewayRequest) -> bool:

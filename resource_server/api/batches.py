@@ -16,7 +16,7 @@ from resource_server.api.batch_words import Words
 from resource_server.api.context import GatewayRequest, gateway_of
 from resource_server.api.files import count, enter, list_object
 from resource_server.domain.batch_requests import ENDPOINTS
-from resource_server.domain.batches import Batch
+from resource_server.domain.batches import Batch, BatchFilter
 from resource_server.domain.paging import Paging, batch_paging
 
 #: ALCF's list has no pages: so many, the newest.
@@ -96,14 +96,19 @@ def _lists(mount: Mount) -> Callable[..., Awaitable[Any]]:
         limit: int | None = None,
         status: str | None = None,
     ) -> Any:  # noqa: ANN401 - an array or an object, as ADR 0015 says
-        """Return your batches, the newest first: OpenAI's page, or ALCF's array."""
+        """Return your batches, the newest first: OpenAI's page, or ALCF's array.
+
+        Below a cluster they are those of that cluster. `status` is in the words of the answer.
+        """
         await enter(request)
-        batches = gateway_of(request).batches
-        if batch_words.of_list(request, mount) is Words.ALCF:
-            statuses = alcf_batches.read_status(status)
-            all_of_them = await batches.list(request.auth, Paging(limit=MOST_LISTED), statuses)
+        batches, words = gateway_of(request).batches, batch_words.of_list(request, mount)
+        wanted = BatchFilter(
+            statuses=batch_words.read_status(words, status), cluster=base_of(request).cluster
+        )
+        if words is Words.ALCF:
+            all_of_them = await batches.list(request.auth, Paging(limit=MOST_LISTED), wanted)
             return [alcf_batches.item(batch) for batch in all_of_them.items]
-        page = await batches.list(request.auth, batch_paging(after=after, limit=limit))
+        page = await batches.list(request.auth, batch_paging(after=after, limit=limit), wanted)
         return list_object([batch_object(batch) for batch in page.items], has_more=page.has_more)
 
     return list_batches

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from compute_functions.contract.batches import BatchOrder, FileSum, LineError
 from resource_server.domain import batch_progress
-from resource_server.domain.batch_places import BatchPlace
+from resource_server.domain.batch_places import BatchPlace, endpoints
 from resource_server.domain.batch_requests import BatchRequest
 from resource_server.domain.batches import Batch, Stage, new_batch_id
 from resource_server.domain.files import StoredFile
@@ -39,10 +39,12 @@ class Draft:
         order = replace(
             self._order(place.model.id),
             framework=framework.name,
+            endpoints=endpoints(place.model),
             reserved=tuple(sorted(framework.reserved)),
             cache_salt=self.cache_salt if framework.cache_salt else None,
-            weight=place.offer.weight(self.person.groups),
+            weight=place.offer.weight(self.person.groups, self.base.project),
             most_lines=place.offer.most_lines,
+            most_inputs=place.offer.most_inputs,
             # An upload is as large as it is: its own limit was held against it.
             most_bytes=max(most_bytes, self.file.bytes) if self.file else most_bytes,
         )
@@ -50,7 +52,8 @@ class Draft:
 
     def failed(self, problem: LineError) -> Batch:
         """Return the batch of an input that names no model, so that no site can look at it."""
-        batch = self._batch(self._order(""), "")
+        # No cluster was chosen; the one that was asked has it in its list.
+        batch = self._batch(self._order(""), self.base.cluster or "")
         failed = batch_progress.refused(batch, problem.message, now=self.now, errors=(problem,))
         return replace(failed, stage=Stage.DONE)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from resource_server.domain import errors, policy, routing
 from resource_server.domain.batch_offer import BatchOffer
+from resource_server.domain.batch_requests import ENDPOINTS
 from resource_server.domain.catalog import Catalog, Flag, Model
 from resource_server.domain.identity import Person
 from resource_server.domain.lifecycle import ModelState, Reach, SiteView
@@ -55,8 +56,13 @@ def require_offer(catalog: Catalog, person: Person, base: Base) -> None:
     ]
     if not offers:
         raise errors.BatchNotOffered("No cluster that you may use here takes batches.")
-    if not any(offer.is_for(person.groups) for offer in offers):
-        raise _not_for(person, offers)
+    if not any(offer.is_for(person.groups, base.project) for offer in offers):
+        raise _not_for(catalog, person, offers)
+
+
+def endpoints(model: Model) -> tuple[str, ...]:
+    """Return the paths that lines of a model's batches may name."""
+    return tuple(path for path in ENDPOINTS if path.removeprefix("/v1/") in model.routes)
 
 
 def place_for(
@@ -70,7 +76,7 @@ def place_for(
     choice = routing.choose(catalog, person, base, wanted.model)
     model = choice.named.model
     _require_takes_batches(choice, wanted)
-    places = _allowed(person, choice)
+    places = _allowed(catalog, person, base, choice=choice)
     if wanted.at_site and len({place.cluster.name for place in places}) > 1:
         names = ", ".join(sorted({place.cluster.name for place in places}))
         raise errors.InvalidRequest(
@@ -81,7 +87,10 @@ def place_for(
     prospects = [(place, _prospect(catalog, model, place, view, now=now)) for place in places]
     open_ones = [(place, one) for place, one in prospects if not one.final]
     if not open_ones:
-        raise errors.ModelUnavailable(prospects[0][1].never)
+        first = prospects[0][1]
+        raise errors.ModelUnavailable(
+            f"The model '{model.id}' cannot be had on '{first.cluster}'. {first.never}"
+        )
     best, _ = min(open_ones, key=lambda pair: _rank(base, *pair, view=view))
     return _placed(model, best)
 
@@ -97,30 +106,59 @@ def _require_takes_batches(choice: Choice, wanted: Wanted) -> None:
         raise errors.InvalidRequest(
             f"In batches the model is named by its id, '{model.id}', in every line.", param="model"
         )
-    if wanted.endpoint is not None and wanted.endpoint.removeprefix("/v1/") not in model.routes:
+    if not endpoints(model):
+        raise errors.BatchNotOffered(
+            f"The model '{model.id}' takes no batches: it serves none of the paths "
+            f"{', '.join(ENDPOINTS)}."
+        )
+    if wanted.endpoint not in {None, *endpoints(model)}:
         raise errors.RouteNotServed(
             f"The model '{model.id}' does not serve {wanted.endpoint}.", param="endpoint"
         )
 
 
-def _allowed(person: Person, choice: Choice) -> Sequence[Destination]:
-    """Return the places that take batches of this person."""
+def _allowed(
+    catalog: Catalog, person: Person, base: Base, *, choice: Choice
+) -> Sequence[Destination]:
+    """Return the places that take batches of this person, and where the model is kept.
+
+    What operators start there by hand has no site's agent that could give it a batch.
+    """
     model = choice.named.model.id
     offered = [place for place in choice.destinations if place.cluster.batches is not None]
     if not offered:
         raise errors.BatchNotOffered(f"No cluster that serves '{model}' here takes batches.")
-    allowed = [place for place in offered if _offer(place).is_for(person.groups)]
+    allowed = [place for place in offered if _offer(place).is_for(person.groups, base.project)]
     if not allowed:
-        raise _not_for(person, map(_offer, offered))
-    return allowed
+        raise _not_for(catalog, person, [_offer(place) for place in offered])
+    kept = [place for place in allowed if place.upkeep is not None]
+    if not kept:
+        names = ", ".join(sorted({place.cluster.name for place in allowed}))
+        raise errors.BatchNotOffered(
+            f"Batches of the model '{model}' cannot run: nobody keeps it at {names}, and an "
+            "instance that is started by hand takes none. Ask the operators."
+        )
+    return kept
 
 
-def _not_for(person: Person, offers: Iterable[BatchOffer]) -> errors.Forbidden:
+def _not_for(catalog: Catalog, person: Person, offers: Collection[BatchOffer]) -> errors.Forbidden:
+    """Return the error for somebody whom no offer is for; it names no project but their own."""
     groups = sorted(frozenset[str]().union(*(offer.groups for offer in offers)))
+    projects = frozenset[str]().union(*(offer.projects for offer in offers))
+    meant = [f"members of the Globus groups {', '.join(groups)}"] if groups else []
+    meant += ["projects that the operators have chosen"] if projects else []
+    theirs = [f"below /p/{name}/openai/v1" for name in _theirs(catalog, person, projects)]
+    way = f"Ask {' or '.join(theirs)}." if theirs else "Ask the operators for access."
     return errors.Forbidden(
-        f"You are logged in as {person.primary.username}. Batches are for members of the Globus "
-        f"groups {', '.join(groups)}. Ask the operators for access."
+        f"You are logged in as {person.primary.username}. Batches are for "
+        f"{' and for '.join(meant)}. {way}"
     )
+
+
+def _theirs(catalog: Catalog, person: Person, projects: Iterable[str]) -> list[str]:
+    """Return which of these projects somebody is in."""
+    found = (catalog.projects[name] for name in projects if name in catalog.projects)
+    return sorted(one.name for one in found if policy.may_see(person, one.access))
 
 
 def _prospect(

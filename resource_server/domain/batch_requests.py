@@ -87,7 +87,8 @@ def window_s(window: str, *, longest_s: float) -> float:
     seconds = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if not 0 < seconds <= longest_s:
         raise errors.InvalidRequest(
-            f"completion_window is '24h', or another number of hours up to {longest_s / 3600:g}.",
+            "completion_window is a number of hours or days, as '24h' or '3d', up to "
+            f"{longest_s / 3600:g} hours.",
             param="completion_window",
         )
     return float(seconds)

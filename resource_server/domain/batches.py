@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -89,6 +89,21 @@ ALCF_WORDS: Mapping[BatchStatus, AlcfStatus] = {
     BatchStatus.EXPIRED: AlcfStatus.FAILED,
     BatchStatus.CANCELLED: AlcfStatus.FAILED,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFilter:
+    """Which of a person's batches a list holds: of any of these statuses, and of this cluster.
+
+    What is empty restricts nothing.
+    """
+
+    statuses: Collection[BatchStatus | AlcfStatus] = ()
+    cluster: str | None = None
+
+
+#: All of them.
+EVERY_BATCH = BatchFilter()
 
 
 class Stage(StrEnum):

@@ -15,7 +15,7 @@ class Authentication:
     """How an identity was used to log in: when (seconds since the epoch), and by what means.
 
     `acr` and `amr` are what the identity provider said of the means, in OpenID's terms; most say
-    nothing.
+    nothing. No rule of ours reads them: which means are good enough, Globus' policies judge.
     """
 
     at: float

@@ -17,7 +17,7 @@ Post: TypeAlias = tuple[str, str]
 
 
 class ModelState(StrEnum):
-    """The state of a model, derived from its instances (architecture, section 5)."""
+    """The state of a model: the best that any instance gives it, unless operators closed it."""
 
     READY = "ready"
     BUSY = "busy"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compute_functions.contract.batches import BatchReport, LineError
@@ -13,8 +13,9 @@ from resource_server.domain.batch_draft import Draft
 from resource_server.domain.batch_places import Wanted, place_for, require_offer
 from resource_server.domain.batch_requests import BatchRequest
 from resource_server.domain.batches import (
-    AlcfStatus,
+    EVERY_BATCH,
     Batch,
+    BatchFilter,
     BatchStatus,
     is_batch_id,
     no_such_batch,
@@ -123,14 +124,13 @@ class Batches:
         )
 
     async def list(
-        self, person: Person, paging: Paging, statuses: Collection[AlcfStatus] = ()
+        self, person: Person, paging: Paging, wanted: BatchFilter = EVERY_BATCH
     ) -> Page[Batch]:
         """Return some of a person's batches, the newest first; `paging.batch_paging` reads which.
 
-        They are from all base URLs. With `statuses` only those are returned of which ALCF's word
-        is one of them.
+        They may have been made at any base URL.
         """
-        return await self._table.page(owners_of(person), paging, statuses)
+        return await self._table.page(owners_of(person), paging, wanted)
 
     async def get(self, person: Person, batch_id: str) -> Batch:
         """Return one, or raise `BatchNotFound`."""

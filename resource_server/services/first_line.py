@@ -7,12 +7,12 @@ import codecs
 import json
 from contextlib import aclosing
 
-from compute_functions.contract.batches import LineError
+from compute_functions.contract.batches import MOST_LINE_BYTES, LineError
 from resource_server.batch_ports import StoredBytes
 from resource_server.domain.files import StoredFile
 
-#: As long as a line may be (bytes; docs/developers/batches.md).
-LONGEST_LINE = 10_000_000
+#: So many bytes of a line do not count: a byte order mark and a CR.
+_NOT_CONTENT = 4
 
 
 async def model_of(disk: StoredBytes, file: StoredFile) -> str | LineError:
@@ -20,8 +20,8 @@ async def model_of(disk: StoredBytes, file: StoredFile) -> str | LineError:
     line = await _first_line(disk, file)
     if not line.strip():
         return _problem("empty_line" if file.bytes else "empty_file", "There is nothing in it.")
-    if len(line) > LONGEST_LINE:
-        return _problem("line_too_long", f"A line has at most {LONGEST_LINE} bytes.")
+    if len(line) > MOST_LINE_BYTES:
+        return _problem("line_too_long", f"A line has at most {MOST_LINE_BYTES} bytes.")
     # It may take tenths of a second.
     return await asyncio.to_thread(_read, line)
 
@@ -31,9 +31,9 @@ async def _first_line(disk: StoredBytes, file: StoredFile) -> bytes:
     async with aclosing(disk.read(file.id)) as content:
         async for piece in content:
             found += piece
-            if b"\n" in piece or len(found) > LONGEST_LINE:
+            if b"\n" in piece or len(found) > MOST_LINE_BYTES + _NOT_CONTENT:
                 break
-    return bytes(found.partition(b"\n")[0]).removeprefix(codecs.BOM_UTF8)
+    return bytes(found.partition(b"\n")[0]).removeprefix(codecs.BOM_UTF8).removesuffix(b"\r")
 
 
 def _read(line: bytes) -> str | LineError:

@@ -17,9 +17,10 @@ from resource_server.ports import GrantCache, IdentityProvider
 from resource_server.services.entrance import Entrance
 from resource_server.services.sealed_grants import Seal, VerifiedGrant
 
-#: A refused token is asked about again after this many seconds at the latest (section 7).
+# docs/operators/who-gets-in.md, "How soon a change is effective", tells operators of these two.
+#: A refused token is asked about again after this many seconds at the latest.
 REFUSAL_TTL_S = 30.0
-#: While Globus is down, a grant counts for this long after it was verified (seconds; section 7).
+#: While Globus is down, a grant counts for this long after it was verified (seconds).
 OUTAGE_TTL_S = 3600.0
 #: While Globus is down or throttles us, or has just said what keeps somebody out, it is asked about
 #: a known token this often at the most (seconds).

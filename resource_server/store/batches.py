@@ -11,7 +11,15 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from resource_server.domain import batches, errors
-from resource_server.domain.batches import ACTIVE, ALCF_WORDS, AlcfStatus, Batch, BatchStatus
+from resource_server.domain.batches import (
+    ACTIVE,
+    ALCF_WORDS,
+    EVERY_BATCH,
+    AlcfStatus,
+    Batch,
+    BatchFilter,
+    BatchStatus,
+)
 from resource_server.domain.files import StoredFile
 from resource_server.domain.paging import Page, Paging
 from resource_server.store.batch_models import LEFT_TO_DO, BatchRow, FileRow
@@ -56,10 +64,10 @@ class BatchRows:
         return None if key is None else await read_database(_made, owners, key, digest)
 
     async def page(
-        self, owners: Collection[str], paging: Paging, statuses: Collection[AlcfStatus] = ()
+        self, owners: Collection[str], paging: Paging, wanted: BatchFilter = EVERY_BATCH
     ) -> Page[Batch]:
         """Return some of a person's batches."""
-        return await read_database(_page, owners, paging, statuses)
+        return await read_database(_page, owners, paging, wanted)
 
     async def get(self, owners: Collection[str], batch_id: str) -> Batch:
         """Return a batch, or raise `BatchNotFound`."""
@@ -120,15 +128,19 @@ def _made(owners: Collection[str], key: str, digest: str) -> Batch | None:
     return read_batch(row)
 
 
-def _page(owners: Collection[str], paging: Paging, statuses: Collection[AlcfStatus]) -> Page[Batch]:
+def _page(owners: Collection[str], paging: Paging, wanted: BatchFilter) -> Page[Batch]:
     rows = _own(owners)
-    if statuses:
-        rows = rows.filter(reduce(or_, map(_named, statuses)))
+    if wanted.statuses:
+        rows = rows.filter(reduce(or_, map(_named, wanted.statuses)))
+    if wanted.cluster is not None:
+        rows = rows.filter(cluster=wanted.cluster)
     return page_of(rows, _own(owners).filter(batch_id=paging.after), paging, read_batch)
 
 
-def _named(word: AlcfStatus) -> Q:
-    """Return the condition for batches of which `Batch.alcf_status` is this word."""
+def _named(word: BatchStatus | AlcfStatus) -> Q:
+    """Return the condition for batches of which `status`, or `alcf_status`, is this word."""
+    if isinstance(word, BatchStatus):
+        return Q(status=word)
     plain = [status for status, its in ALCF_WORDS.items() if its is word]
     unanswered = Q(status=BatchStatus.IN_PROGRESS, answered=0)
     named = Q(status__in=plain)

@@ -37,6 +37,13 @@ ASKED_AT_ONCE = 50
 LOGGED = 1000
 #: A site that says this of a batch says it again.
 _REFUSALS = (FailureCode.BATCH_REFUSED, FailureCode.INVALID_REQUEST)
+_NOT_NOW = "the site cannot do it now"
+#: What a batch's owner is told where it helps to know whose turn it is to act.
+_IN_OUR_WORDS = {
+    FailureCode.SITE_MISCONFIGURED: (
+        "the site is not set up correctly for batches; its operators must act"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +153,7 @@ class SiteBatches:
         if failure.code is FailureCode.BUSY:
             return errors.BatchNotNow(words)
         # Its words may name hosts and paths.
-        return errors.BatchNotNow("the site cannot do it now")
+        return errors.BatchNotNow(_IN_OUR_WORDS.get(failure.code, _NOT_NOW))
 
     def _broken(self, reason: str) -> errors.BackendUnavailable:
         """Say that gateway and site do not fit together; only operators can help."""

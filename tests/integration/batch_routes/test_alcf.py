@@ -111,7 +111,7 @@ async def test_a_page_is_openai_s_and_so_is_every_list_but_alcf_s_own(
         (f"{FEDERATED}?limit=5", {}),
         (CLUSTER, {}),
         ("/v1/batches", {}),
-        ("/v1/batches?status=completed", {}),
+        ("/v1/batches?status=validating", {}),
     ):
         _, listed = await service.ask("GET", path, headers=headers)
         assert (listed["object"], len(listed["data"])) == ("list", 1), path
@@ -194,3 +194,25 @@ async def test_a_path_that_may_not_be_read_fails_and_the_result_says_why(
     assert [batch["batch_id"] for batch in listed] == [made["batch_id"]]
     _, batch = await service.ask("GET", one, headers=SDK)
     assert batch["errors"]["data"][0]["message"] in answer["error"]["message"]
+
+
+@pytest.mark.row("C-53")
+async def test_a_line_for_what_the_model_does_not_serve_fails_the_batch_before_it_begins(
+    service: BatchService, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site: BatchSite = alices_site(shared)
+    identities(shared, {"alice@example.org": {"uid": ALICE, "gids": [PROJECT]}})
+    monkeypatch.setenv(VARIABLE, str(site.site.root))
+    file = shared / "project" / "input.jsonl"
+    file.write_bytes(lines(2) + lines(1, url="/v1/rerank"))
+    async with service.controlled():
+        one = f"{FEDERATED}/{(await created(service, input_file=str(file)))['batch_id']}"
+
+        async def failed() -> bool:
+            return bool((await service.ask("GET", one))[1]["status"] == "failed")
+
+        await eventually_so(failed, seconds=30, every_s=0.05)
+    _, batch = await service.ask("GET", one, headers=SDK)
+    (error,) = batch["errors"]["data"]
+    assert (error["code"], error["line"], error["param"]) == ("invalid_url", 3, "url")
+    assert error["message"].endswith("one of /v1/chat/completions, /v1/completions")

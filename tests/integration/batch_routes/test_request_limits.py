@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -67,7 +68,9 @@ async def test_all_routes_count_and_say_when_to_come_back(
         _, batch = await other.ask("POST", "/v1/batches", json=body)
         assert (await other.ask("GET", f"/v1/batches/{batch['id']}"))[0] == 200
         for method, path in routes(file_id, batch["id"]):
-            said = {"json": body} if path == "/v1/batches" and method == "POST" else {}
+            said: dict[str, Any] = (
+                {"json": body} if path == "/v1/batches" and method == "POST" else {}
+            )
             asked = service.client.request(method, path, headers=service.headers(), **said)
             async with asked as response:
                 error = (await response.json())["error"]

@@ -6,6 +6,7 @@ import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -140,8 +141,9 @@ async def test_who_leaves_midway_leaves_nothing(service, caplog):
 
 @pytest.mark.parametrize("bound", ["stall_timeout_s", "streamed_timeout_s"])
 async def test_who_stops_sending_is_told_and_leaves_nothing(people, tmp_path, database, bound):
+    bounds: dict[str, Any] = {bound: 0.5}
     async with (
-        served_batches(people, tmp_path / "files", **{bound: 0.5}) as service,
+        served_batches(people, tmp_path / "files", **bounds) as service,
         begun_upload(service) as reader,
     ):
         async with asyncio.timeout(30):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from batch.rules import MOST_LINE_BYTES
 from compute_functions.contract.batches import BatchState
 from resource_server.domain import batch_progress, errors
 from resource_server.domain.batch_requests import BatchRequest
@@ -21,7 +22,7 @@ from resource_server.domain.identity import Person
 from resource_server.domain.lifecycle import Place, Reach, SiteView
 from resource_server.domain.paging import batch_paging
 from resource_server.domain.routing import Base
-from resource_server.domain.upkeep import Override, Upkeep
+from resource_server.domain.upkeep import Override
 from resource_server.services.sessions import CacheSalts
 from resource_server.store.batches import BatchRows
 from resource_server.store.files import FileRows
@@ -142,10 +143,11 @@ async def test_an_alias_does_not_name_the_model_of_a_batch(plant: BatchPlant) ->
 
 
 async def test_weights_and_bounds_come_from_the_cluster_s_file(plant: BatchPlant) -> None:
-    bounds = offer(weights={GROUP: 3.0, "other": 9.0}, most_lines=7, most_bytes=70)
+    bounds = offer(weights={GROUP: 3.0, "other": 9.0}, most_lines=7, most_bytes=70, most_inputs=9)
     plant.catalog = Catalog([cluster(batches=bounds)], [model()])
     order = (await asked(plant)).order
     assert (order.weight, order.most_lines, order.most_bytes) == (3.0, 7, 70)
+    assert order.most_inputs == 9
 
 
 async def test_the_fields_that_callers_may_not_set_go_with_the_order(plant: BatchPlant) -> None:
@@ -154,6 +156,19 @@ async def test_the_fields_that_callers_may_not_set_go_with_the_order(plant: Batc
     reserved = (await asked(plant)).order.reserved
     assert "modality" in reserved
     assert set(reserved) == closed.reserved
+
+
+async def test_an_order_names_the_paths_that_its_model_serves(plant: BatchPlant) -> None:
+    routes = ("embeddings", "score", "rerank", "models")
+    plant.catalog = Catalog([cluster()], [replace(model(), routes=routes)])
+    assert (await asked(plant)).order.endpoints == ("/v1/embeddings", "/v1/rerank")
+
+
+async def test_a_model_that_serves_no_path_of_batches_takes_none(plant: BatchPlant) -> None:
+    plant.catalog = Catalog([cluster()], [replace(model(), routes=("audio/transcriptions",))])
+    with pytest.raises(errors.BatchNotOffered, match="none of the paths"):
+        await asked(plant)
+    assert await nothing_began(plant)
 
 
 async def test_an_order_has_its_persons_salt_where_callers_requests_get_one(
@@ -198,16 +213,33 @@ async def test_the_best_place_is_one_that_can_be_reached_and_is_ready(
 
 async def test_a_place_out_of_service_is_none(plant: BatchPlant) -> None:
     kept = model("a", "b")
-    upkeep = Upkeep(gpus=1, walltime_s=3600)
-    kept = replace(kept, deployments=tuple(replace(one, upkeep=upkeep) for one in kept.deployments))
     off = [Override(model=MODEL, cluster=name, disabled=True) for name in ("a", "b")]
     clusters = [cluster("a"), cluster("b")]
     plant.catalog = Catalog(clusters, [kept], overrides=off[:1])
     plant.views = SitesKnown({"a": Reach.LINKED, "b": Reach.LINKED})
     assert (await plant.created(lines())).cluster == "b"
     plant.catalog = Catalog(clusters, [kept], overrides=off)
-    with pytest.raises(errors.ModelUnavailable, match="out of service"):
+    with pytest.raises(errors.ModelUnavailable, match=r"on 'a'\. The operators .* out of service"):
         await plant.created(lines())
+    resting = [replace(one, maintenance="A new file system.") for one in clusters]
+    plant.catalog = Catalog(resting, [kept])
+    with pytest.raises(errors.ModelUnavailable, match=r"on 'a'.*maintenance: A new file system"):
+        await plant.created(lines())
+
+
+async def test_a_place_where_nobody_keeps_the_model_is_none(plant: BatchPlant) -> None:
+    """What operators start there by hand takes no batches, ready or not."""
+    kept = model("a", "b")
+    by_hand = tuple(replace(place, upkeep=None) for place in kept.deployments)
+    clusters = [cluster("a"), cluster("b")]
+    half = replace(kept, deployments=(by_hand[0], kept.deployments[1]))
+    plant.catalog = Catalog(clusters, [half])
+    plant.views = SitesKnown({"a": Reach.LINKED, "b": Reach.LINKED}, ready=("a",))
+    assert (await plant.created(lines())).cluster == "b"
+    assert (await asked(plant)).cluster == "b"
+    plant.catalog = Catalog(clusters, [replace(kept, deployments=by_hand)])
+    with pytest.raises(errors.BatchNotOffered, match="nobody keeps it at a, b"):
+        await asked(plant)
 
 
 async def test_a_path_is_of_one_cluster(plant: BatchPlant) -> None:
@@ -245,7 +277,7 @@ async def test_of_an_upload_the_first_line_names_the_model(plant: BatchPlant) ->
         (b"{}\n", "missing_body", 1),
         (b'{"body": {}}\n', "missing_model", 1),
         (b'{"body": {"model": "\\ud800"}}\n', "missing_model", 1),
-        (b"x" * 10_000_001, "line_too_long", 1),
+        (b"x" * (MOST_LINE_BYTES + 1), "line_too_long", 1),
     ],
 )
 @pytest.mark.row("C-53")
@@ -260,6 +292,16 @@ async def test_an_input_that_names_no_model_has_failed_at_once(
     assert await BatchRows().clusters() == []
     with pytest.raises(errors.BatchFailed):
         await plant.batches.result(ALICE, made.id)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+async def test_the_first_line_may_be_as_long_as_any(
+    plant: BatchPlant, mark: bytes, end: bytes
+) -> None:
+    line = lines(1).strip().removesuffix(b"}").ljust(MOST_LINE_BYTES - 1) + b"}"
+    made = await plant.created(mark + line + end)
+    assert (made.status, made.order.model) == (BatchStatus.VALIDATING, MODEL)
 
 
 async def test_what_a_batch_left_is_no_input(plant: BatchPlant) -> None:
@@ -290,7 +332,6 @@ async def test_the_same_key_is_the_same_batch_also_once_its_file_is_gone(
     assert (await asked(plant, by=BOB, idempotency_key="once")).id != made[0].id
 
 
-@pytest.mark.row("C-49")
 async def test_nobody_sees_another_s_batch(plant: BatchPlant) -> None:
     made = await asked(plant)
     batches = plant.batches

@@ -179,7 +179,7 @@ async def test_an_answer_that_is_too_large_is_refused():
         DirectClients() as clients,
     ):
         backend = DirectBackend(clients, most_answer=50_000)
-        with pytest.raises(errors.AnswerTooLarge):
+        with pytest.raises(errors.AnswerTooLarge, match="larger than 50000 bytes"):
             await backend.infer(cluster_at(url), asking())
 
 

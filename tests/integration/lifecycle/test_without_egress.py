@@ -1,7 +1,7 @@
 """A site whose nodes reach nobody lives by Globus Compute tasks alone: all of a model's life.
 
 Nothing there dials the gateway: no relay, no link of the agent. Exchanges tell the agent what is
-wanted, and `run_request` reaches instances by their doors.
+wanted, `run_request` reaches instances by their doors, and batches go there in pieces.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from batch_parts.whole import GROUP
 from lifecycle_parts.asked import Asked, End
 from lifecycle_parts.asking import Asker, Question, session
 from lifecycle_parts.load import Mix, load
-from lifecycle_parts.watching import alone, gone, jobs, ready, successor, until
+from lifecycle_parts.watching import WITHIN_S, alone, gone, jobs, ready, successor, until
 
 from lab.slurm_sites.model import KeptModel
 from lab.slurm_sites.plan import Plan, SitePlan
 from lab.slurm_sites.service import SlurmSites, slurm_sites
 from lab.slurm_sites.site import SlurmSite
+from tests.support.eventually import eventually_so
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -78,14 +81,31 @@ class Away:
                 text += choice["delta"].get("content") or ""
         return Told(comments=comments, text=text, end=events[-1])
 
+    async def say(self, method: str, path: str, **options: Any) -> Any:
+        """Return the JSON of an answer about batches and files."""
+        url = f"{self.running.base_url(NAME)}/{path}"
+        async with self.opened.request(method, url, raise_for_status=True, **options) as response:
+            return await response.json()
+
+    async def records(self, file_id: str) -> list[Any]:
+        """Return the lines of a file that a batch left."""
+        url = f"{self.running.base_url(NAME)}/files/{file_id}/content"
+        async with self.opened.get(url, raise_for_status=True) as response:
+            return [json.loads(line) async for line in response.content]
+
+
+def for_batches(model: KeptModel) -> KeptModel:
+    """Return the model as one that takes batches."""
+    return replace(model, said={**model.said, "flags": ["B"]})
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def away(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Away]:
     lifecycle = {"gpus": 1, "max": 1, "walltime": 3600, "walltime_ratio": 0.9}
     plan = Plan(
-        sites=(SitePlan(name=NAME, nodes=2, egress=False),),
+        sites=(SitePlan(name=NAME, nodes=2, egress=False, batches_for=(GROUP,)),),
         models=(
-            KeptModel.small(HOT, (NAME,), lifecycle | {"min": 1}, load_s=0.5),
+            for_batches(KeptModel.small(HOT, (NAME,), lifecycle | {"min": 1}, load_s=0.5)),
             KeptModel.small(COLD, (NAME,), lifecycle | {"min": 0, "idle_timeout": 2}, load_s=1),
         ),
     )
@@ -157,3 +177,33 @@ async def test_a_killed_agent_is_started_by_the_next_exchange(away: Away) -> Non
     assert now.pid != before.pid
     assert now.fence > before.fence
     assert await jobs(away.site, HOT) == 1
+
+
+def of_lines(names: list[str]) -> bytes:
+    """Return an input with a line for each of these names."""
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": Question(model=HOT).body()}
+    return "".join(json.dumps({"custom_id": name} | line) + "\n" for name in names).encode()
+
+
+@pytest.mark.row("C-26", "C-43", "C-58")
+async def test_a_batch_goes_there_by_tasks_is_done_and_its_results_come_back(away: Away) -> None:
+    names = ["q-1", "q-2", "q-3"]
+    form = aiohttp.FormData({"purpose": "batch"})
+    form.add_field("file", of_lines(names), filename="in.jsonl")
+    file = await away.say("POST", "files", data=form)
+    batch = await away.say("POST", "batches", json={"input_file_id": file["id"]})
+
+    async def over() -> bool:
+        nonlocal batch
+        batch = await away.say("GET", f"batches/{batch['id']}")
+        return batch["completed_at"] or batch["failed_at"]
+
+    await eventually_so(over, seconds=WITHIN_S, every_s=0.5)
+
+    assert (batch["status"], batch["errors"]) == ("completed", None)
+    assert batch["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
+    records = await away.records(batch["output_file_id"])
+    assert [record["custom_id"] for record in records] == names
+    texts = [record["response"]["body"]["choices"][0]["message"]["content"] for record in records]
+    assert texts == [COUNTED] * len(names)
+    assert "site_link" not in await asyncio.to_thread(away.site.agent_log.read_text)

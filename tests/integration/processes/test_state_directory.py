@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from resource_server.adapters import state_lock
+from lab.gateway import command, ready_file
+from lab.processes import running
+from resource_server.adapters import state_lock, systemd
 from resource_server.config import SettingInvalid
 from tests.support.gateway_processes import Processes
 
@@ -82,3 +85,35 @@ def test_single_processes_of_one_gateway_share_it(tmp_path: Path) -> None:
 async def test_a_gateway_of_several_processes_holds_it(processes: Processes) -> None:
     with pytest.raises(SettingInvalid), state_lock.held(processes.gateway.folder, alone=False):
         raise AssertionError
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_single_web_processes_say_nowhere_in_it_where_they_listen(
+    processes: Processes, tmp_path: Path
+) -> None:
+    """The file has one name, and they are several: each would take away what another wrote."""
+    serving = command(
+        tmp_path,
+        processes.globus,
+        port=0,
+        database_url=processes.postgresql.url,
+        redis_url=processes.redis.url,
+    )
+    announced = ready_file(tmp_path)
+    announced.write_text("by somebody else")
+    with systemd.noticing(tmp_path) as notices:
+        web = replace(
+            serving,
+            arguments=[*serving.arguments, "--role", "web", "--no-migrate"],
+            environment={**serving.environment, **notices.environment},
+        )
+        ready: list[int] = []
+
+        def both_are_ready() -> bool:
+            ready.extend(notices.ready())
+            return len(ready) == 2
+
+        async with running(web), running(web) as second:
+            await second.until(both_are_ready, within_s=60)
+            assert announced.read_text() == "by somebody else"
+    assert announced.read_text() == "by somebody else"

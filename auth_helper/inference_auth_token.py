@@ -213,9 +213,11 @@ def _read_config(named: str | None) -> dict[str, object]:
 def _not_set(missing: Sequence[str]) -> AuthError:
     return NotConfigured(
         f"Not set: {', '.join(missing)}. Your centre tells you the values. Do one of these:\n"
-        f"  - give {' '.join(f'{_flag(name)} ID' for name in missing)}\n"
         f"  - set {' and '.join(_variable(name) for name in missing)} in the environment\n"
-        f"  - write {' and '.join(missing)} to {CONFIG}, or to the file of --config",
+        f"  - write {' and '.join(missing)} to {CONFIG}, or to the file that "
+        f"{_variable('config')} names\n"
+        "  - if you call inference_auth_token.py yourself: give "
+        f"{' '.join(f'{_flag(name)} ID' for name in missing)}, or --config FILE",
     )
 
 
@@ -229,14 +231,25 @@ class TokensFile(token_storage.JSONTokenStorage):
     def store_token_data_by_resource_server(  # type: ignore[explicit-override]
         self, token_data_by_resource_server: Mapping[str, token_storage.TokenStorageData]
     ) -> None:
-        """Write beside the file, then put the new one in its place."""
+        """Store tokens; those of other servers stay."""
+        with self._replaced():
+            super().store_token_data_by_resource_server(token_data_by_resource_server)
+
+    def remove_token_data(self, resource_server: str) -> bool:  # type: ignore[explicit-override]
+        """Remove a server's tokens; say whether there were any."""
+        with self._replaced():
+            return super().remove_token_data(resource_server)
+
+    @contextmanager
+    def _replaced(self) -> Iterator[None]:
+        """Have the body write beside the file, then put the new one in its place."""
         target = Path(self.filepath)
         with tempfile.TemporaryDirectory(dir=target.parent) as beside, self.user_only_umask():
             self.filepath = str(Path(beside) / target.name)
             try:
                 if target.exists():
                     shutil.copyfile(target, self.filepath)
-                super().store_token_data_by_resource_server(token_data_by_resource_server)
+                yield
                 Path(self.filepath).replace(target)
             finally:
                 self.filepath = str(target)

@@ -16,7 +16,7 @@ _QUANTUM_S = 600.0
 _SHARE = 0.5
 _SLOWDOWN = 1.25
 #: Nothing is measured so well that less than a twentieth could be told from chance.
-_SLOWDOWNS = 1.05, 100.0
+_LEAST_SLOWDOWN, _MOST_SLOWDOWN = 1.05, 100.0
 #: Whole numbers, each with the least that it may be.
 _NUMBERS = {
     "most_active_per_owner": 1,
@@ -99,8 +99,14 @@ class BatchSettings:
             run_as=_run_as(section),
             helper=_file(section, "helper"),
             quantum_s=section.seconds("quantum_s") if section.has("quantum_s") else _QUANTUM_S,
-            share=_share(section),
-            slowdown=_slowdown(section),
+            share=section.fraction("share") if section.has("share") else _SHARE,
+            slowdown=(
+                section.number(
+                    "slowdown", least=_LEAST_SLOWDOWN, most=_MOST_SLOWDOWN, unit="times as late"
+                )
+                if section.has("slowdown")
+                else _SLOWDOWN
+            ),
             **numbers,
         )
         settings._check(section)
@@ -165,28 +171,3 @@ def _file(section: Section, name: str) -> Path | None:
     if not file.is_file():
         raise section.wrong(name, f"there is no file {file}")
     return file
-
-
-def _slowdown(section: Section) -> float:
-    if not section.has("slowdown"):
-        return _SLOWDOWN
-    try:
-        slowdown = float(section.text("slowdown"))
-    except ValueError:
-        slowdown = 0.0
-    least, most = _SLOWDOWNS
-    if not least <= slowdown <= most:
-        raise section.wrong("slowdown", f"must be from {least:g} to {most:g} (times as late)")
-    return slowdown
-
-
-def _share(section: Section) -> float:
-    if not section.has("share"):
-        return _SHARE
-    try:
-        share = float(section.text("share"))
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise section.wrong("share", "must be above 0, and at most 1")
-    return share

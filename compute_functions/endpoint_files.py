@@ -19,7 +19,6 @@ from compute_functions.site_config import ProviderBlock, SiteConfig
 #: Beside this package, in a checkout and where the wheel is installed.
 CONFIGS = Path(__file__).parents[1] / "endpoint_configs"
 TEMPLATES = CONFIGS / "templates"
-LOCAL = TEMPLATES / "local"
 #: Rendered by us, now.
 _RENDERED = ("config.yaml", "user_environment.yaml")
 #: For the agent, which renders the template again and checks against the schema. What stands in

@@ -70,7 +70,7 @@ def _batch(section: Section) -> BatchTerms:
     section.allow(*BatchTerms.__slots__, *_KEPT)
     return BatchTerms(
         placement=_placement(section) if section.has("placement") else SHARED,
-        share=_share(section) if section.has("share") else None,
+        share=section.fraction("share") if section.has("share") else None,
         concurrency=(
             section.whole_number("concurrency", least=1) if section.has("concurrency") else None
         ),
@@ -82,16 +82,6 @@ def _placement(section: Section) -> str:
     if text not in (SHARED, OWN):
         raise section.wrong("placement", f"{text!r} is unknown; known are {SHARED} and {OWN}")
     return text
-
-
-def _share(section: Section) -> float:
-    try:
-        share = float(section.text("share"))
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise section.wrong("share", "must be above 0, and at most 1")
-    return share
 
 
 def _weights(section: Section, file: Path, engines_dir: Path | None) -> Path:

@@ -58,13 +58,23 @@ class Section:
 
     def seconds(self, name: str) -> float:
         """Return a number of seconds above zero."""
-        node = self._node(name)
-        try:
-            value = float(self._text(node, name))
-        except ValueError:
-            value = 0.0
+        value = self._number(name)
         if not 0 < value < float("inf"):
-            raise self._error(node, name, "must be a number of seconds above 0")
+            raise self.wrong(name, "must be a number of seconds above 0")
+        return value
+
+    def fraction(self, name: str) -> float:
+        """Return a part of a whole: above 0, and at most all of it."""
+        value = self._number(name)
+        if not 0 < value <= 1:
+            raise self.wrong(name, "must be above 0, and at most 1")
+        return value
+
+    def number(self, name: str, *, least: float, most: float, unit: str) -> float:
+        """Return a number within bounds; `unit` says in a complaint what it counts."""
+        value = self._number(name)
+        if not least <= value <= most:
+            raise self.wrong(name, f"must be from {least:g} to {most:g} ({unit})")
         return value
 
     def whole_number(self, name: str, *, least: int = 0) -> int:
@@ -114,6 +124,13 @@ class Section:
                 found: yaml.Node = value
                 return found
         raise self._error(self.node, name, "is missing")
+
+    def _number(self, name: str) -> float:
+        """Return a number; what is none becomes NaN, which is within no bounds."""
+        try:
+            return float(self.text(name))
+        except ValueError:
+            return float("nan")
 
     def _text(self, node: yaml.Node, name: str) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.tag == _NULL:

@@ -27,7 +27,7 @@ from compute_functions.globus_client import GlobusClient
 from compute_functions.globus_service import connect
 from compute_functions.stubs import STUBS
 
-NOT_FOUND = 404
+NOT_FOUND, UNAUTHORIZED = 404, 401
 
 
 class Registry(Protocol):
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lock = FunctionLock.read_written(given.lock) if given.print_allowed else _registered(given)
         ids = lock.allowed(STUBS)
     except (ConfigurationError, globus_sdk.GlobusError) as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.write(f"{_reason(error, given)}\n")
         return 1
     sys.stdout.write("".join(f"{function_id}\n" for function_id in ids))
     return 0
@@ -97,6 +97,17 @@ def _registered(given: Namespace) -> FunctionLock:
     lock = register(lock, GlobusRegistry(connect(_identity(given), name="hotnode register")), STUBS)
     lock.write(given.lock)
     return lock
+
+
+def _reason(error: Exception, given: Namespace) -> str:
+    """Return in words what went wrong; of a client that Globus Auth refuses, where it stands."""
+    if isinstance(error, globus_sdk.AuthAPIError) and error.http_status == UNAUTHORIZED:
+        files = (given.client_id_file, given.client_secret_file)
+        names = (globus_client.ID, globus_client.SECRET) if None in files else files
+        return (
+            f"Globus Auth does not know this client, or not by this secret: {names[0]}, {names[1]}"
+        )
+    return f"{type(error).__name__}: {error}"
 
 
 def _identity(given: Namespace) -> GlobusClient:

@@ -109,7 +109,7 @@ def only_globus_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         installed = distribution(name)
         for top in {file.parts[0] for file in installed.files or () if file.parts[0] != ".."}:
             if top != "__pycache__":
-                (folder / top).symlink_to(installed.locate_file(top))
+                (folder / top).symlink_to(str(installed.locate_file(top)))
     return folder
 
 

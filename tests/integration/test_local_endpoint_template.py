@@ -120,6 +120,16 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
                 await command("compute_functions.endpoint", "stop", *where)
 
 
+async def test_a_client_that_is_refused_is_named(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLOBUS_COMPUTE_CLIENT_SECRET", "another")
+    with pytest.raises(AssertionError) as caught:
+        await command("compute_functions.register", "--lock", str(tmp_path / "lock.json"))
+    assert "GLOBUS_COMPUTE_CLIENT_ID, GLOBUS_COMPUTE_CLIENT_SECRET" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
 async def test_a_request_passes_through_the_real_agent(site: Site) -> None:
     request = EngineRequest(
         request_id="r-1",

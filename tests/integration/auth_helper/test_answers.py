@@ -4,6 +4,7 @@ import io
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -140,7 +141,8 @@ def test_a_silent_globus_is_waited_for_20_s_unless_globus_sdk_is_told_otherwise(
 ) -> None:
     waited = []
 
-    def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+    # `responses` adds to a request what it was sent with.
+    def answer(request: Any) -> tuple[int, dict[str, str], str]:
         waited.append(request.req_kwargs["timeout"])
         return 400, {"content-type": "application/json"}, '{"error": "invalid_grant"}'
 
@@ -224,7 +226,7 @@ def test_an_identity_token_from_the_future_is_a_matter_of_the_clock(
 class TerminalWhereSomebodyPressesCtrlC(io.StringIO):
     """Interrupts instead of giving a line."""
 
-    def readline(self, size: int | None = -1, /) -> str:
+    def readline(self, size: int | None = -1, /) -> str:  # type: ignore[override] # as typeshed's own
         raise KeyboardInterrupt
 
 

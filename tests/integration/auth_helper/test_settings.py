@@ -68,6 +68,8 @@ def test_missing_settings_are_named_with_all_three_ways(home: Path) -> None:
     assert "HOTNODE_AUTH_GATEWAY_ID" in text
     assert "write gateway_id to ~/.config/hotnode/auth.toml" in text
     assert "client_id" not in text
+    # Others ask for a token, too, as `batch`, which has no such option.
+    assert "if you call inference_auth_token.py yourself: give --gateway-id ID" in text
 
 
 @pytest.mark.parametrize("value", ['"p1, p2"', '["p1", "p2"]'])

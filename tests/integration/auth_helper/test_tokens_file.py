@@ -27,7 +27,7 @@ def a_token(text: str, kind: type[TokenStorageData] = TokenStorageData) -> Token
 class TokenOnAFullDisk(TokenStorageData):
     """Cannot be written."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, include_extra: bool = False) -> dict[str, Any]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -79,6 +79,15 @@ def test_who_reads_meanwhile_sees_all_of_the_old_file(stored: TokensFile) -> Non
         stored.store_token_data_by_resource_server({"server": a_token("new")})
         seen = json.load(reader)
     assert seen["data"]["DEFAULT"]["server"]["access_token"] == "old"
+
+
+def test_who_reads_while_tokens_are_removed_sees_all_of_the_old_file(stored: TokensFile) -> None:
+    with Path(stored.filepath).open() as reader:
+        assert stored.remove_token_data("server")
+        seen = json.load(reader)
+    assert seen["data"]["DEFAULT"]["server"]["access_token"] == "old"
+    assert stored.get_token_data_by_resource_server() == {}
+    assert mode(stored.filepath) == 0o600
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(stored: TokensFile) -> None:

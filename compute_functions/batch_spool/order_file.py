@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import lru_cache
 
 from batch import whole_file
@@ -38,5 +39,12 @@ def _read(folder: BatchFolder, _changed_ns: int, _inode: int) -> BatchOrder:
 
 
 def same(known: BatchOrder, order: BatchOrder) -> bool:
-    """Whether two orders are one, as they are on the wire: `1` and `1.0` are the same there."""
+    """Whether two orders are one, as they are on the wire: `1` and `1.0` are the same there.
+
+    Of one that was taken by the version before, what that could not read does not count.
+    """
+    if not known.endpoints:
+        order = replace(order, endpoints=())
+    if known.most_inputs is None:
+        order = replace(order, most_inputs=None)
     return known.to_wire() == order.to_wire()

@@ -280,11 +280,6 @@ class UpstreamError(HotnodeError):
 
     lost_unanswered = False
 
-    @property
-    def may_go_elsewhere(self) -> bool:
-        """Whether another instance or place may be asked instead."""
-        return self.lost_unanswered or self.retry_after_s is not None
-
 
 class IdentityServiceUnavailable(UpstreamError):
     """Globus Auth cannot be reached, so the token could not be checked. Try again shortly."""

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from resource_server.domain import errors
 from resource_server.domain.catalog import NamedModel, Transport
+from resource_server.domain.failover import Failover
 from resource_server.domain.identity import Person
 from resource_server.domain.inference import (
     InferenceAnswer,
@@ -114,20 +115,15 @@ async def carry(
     Once also if the instance was lost before it answered. All of them together have the patience
     that one would have.
     """
-    *others, last = destinations
-    moved = False
-    for destination in others:
+    failover = Failover()
+    left = list(destinations)
+    while True:
+        destination = left.pop(0)
         try:
             with at(destination):
                 return destination, await ask(admitted, destination)
         except errors.UpstreamError as error:
-            if moved:
-                error.lost_unanswered = False
-            if not error.may_go_elsewhere or admitted.patience_s(last) <= 0:
-                raise
-            moved |= error.lost_unanswered
-    with at(last):
-        return last, await ask(admitted, last)
+            failover.judge(error, others=bool(left) and admitted.patience_s(left[-1]) > 0)
 
 
 class at:  # noqa: N801 - reads as a word of the statement `with`

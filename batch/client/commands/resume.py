@@ -6,6 +6,7 @@ Its metadata names the old one; `results --merge` puts the answers of both into 
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from pathlib import Path
@@ -57,6 +58,9 @@ async def _resume(given: Namespace, gateway: Gateway, told: Teller) -> int:
             model=old.model or None,
             endpoint=old.endpoint or None,
             reserved=RESERVED_BY_GATEWAYS,
+            # The gateway took them all before, by limits of its own.
+            most_lines=sys.maxsize,
+            most_inputs=sys.maxsize,
         )
         await asyncio.to_thread(submission.check, rest.path, rules)
         if not given.quiet:

@@ -23,7 +23,7 @@ from resource_server.domain.site_functions import SiteFunction
 from resource_server.services.demand import Waiters
 
 #: Grows with every change of the messages; other versions are refused.
-PROTOCOL: Final = 6
+PROTOCOL: Final = 7
 VERSION_HEADER: Final = "x-hotnode-hub"
 LENGTH_HEADER: Final = "x-hotnode-value"
 VERSION: Final = f"{PROTOCOL} hotnode/{version('hotnode')}"

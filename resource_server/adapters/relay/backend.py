@@ -16,6 +16,7 @@ from resource_server.adapters.relay.traffic import Place
 from resource_server.adapters.site_failures import site_error
 from resource_server.domain import errors
 from resource_server.domain.catalog import Cluster
+from resource_server.domain.failover import Failover
 from resource_server.domain.inference import (
     MOST_ANSWER,
     InferenceAnswer,
@@ -81,7 +82,7 @@ class RelayBackend:
         """
         links = self._able(cluster, request)
         tried: list[Link] = []
-        moved = False
+        failover = Failover()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + request.timeout_s
         while True:
@@ -92,12 +93,7 @@ class RelayBackend:
                 tried.append(link)
                 links = [one for one in self._capable(cluster, request) if one not in tried]
                 left_s = deadline - loop.time()
-                if moved:
-                    # What takes its instance away with it takes no third one.
-                    error.lost_unanswered = False
-                if not error.may_go_elsewhere or not links or left_s <= 0:
-                    raise
-                moved |= error.lost_unanswered
+                failover.judge(error, others=bool(links) and left_s > 0)
                 request = replace(request, timeout_s=left_s)
 
     async def _opened(self, link: Link, cluster: Cluster, request: InferenceRequest) -> RelayStream:

@@ -178,13 +178,13 @@ class Link:
             self._gone(self, "drained")
             return
         if self._succeeded:
-            self.end(_SUCCEEDED)
+            self.end(_SUCCEEDED, gone=True)
             return
         if self._doubts.any:
-            self.end(FAILED)
+            self.end(FAILED, gone=True)
             return
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(self._patience.resume_s, self.end, "it did not come back")
+        self._timer = loop.call_later(self._patience.resume_s, self._end_away)
 
     def succeed(self) -> None:
         """Take it that the relay's next process has linked: once this is cut, it is over.
@@ -193,12 +193,12 @@ class Link:
         """
         self._succeeded = True
         if self.state is LinkState.PARKED:
-            self.end(_SUCCEEDED)
+            self.end(_SUCCEEDED, gone=True)
 
     def doubt(self) -> bool:
         """Take it that the instance has failed: silence is its end. Tell whether that is news."""
         if self.state is LinkState.PARKED:
-            self.end(FAILED)
+            self.end(FAILED, gone=True)
             return False  # Its end was told of.
         return self._doubts.begin()
 
@@ -206,8 +206,12 @@ class Link:
         """Take it that the instance has not failed; tell whether that is news."""
         return self._doubts.end()
 
-    def end(self, reason: str, *, code: int = 1001) -> None:
-        """End the link and all its requests, with an honest error each."""
+    def end(self, reason: str, *, code: int = 1001, gone: bool = False) -> None:
+        """End the link and all its requests, with an honest error each.
+
+        If the relay is `gone`, those that it has not begun to answer may be asked elsewhere; not if
+        it is sent away, for what it said or does.
+        """
         self._doubts.end()
         if self._timer is not None:
             self._timer.cancel()
@@ -218,7 +222,7 @@ class Link:
         self._give_back()
         for number, stream in list(self._streams.items()):
             self._forget(number)
-            stream.fail(self._lost(stream))
+            stream.fail(self._lost(stream, gone=gone))
         self._gone(self, reason)
 
     def drain(self) -> None:
@@ -300,8 +304,11 @@ class Link:
 
     # Inside
 
+    def _end_away(self) -> None:
+        self.end("it did not come back", gone=True)
+
     def _end_doubted(self) -> None:
-        self.end(FAILED)
+        self.end(FAILED, gone=True)
 
     def _end_lost(self, hello: Hello) -> None:
         """End the requests that the relay has forgotten though it had begun to answer them."""
@@ -311,14 +318,14 @@ class Link:
                 self._traffic.interrupted += 1
                 stream.fail(interrupted(self.instance.cluster, began=True))
 
-    def _lost(self, stream: RelayStream) -> errors.HotnodeError:
+    def _lost(self, stream: RelayStream, *, gone: bool) -> errors.HotnodeError:
         """Return the error of a request whose link is over."""
         if not stream.upload.all_left and not stream.began:
             # The relay has not asked its engine, and never will.
             return failures.not_sent(self.instance.cluster)
         self._traffic.interrupted += 1
         error = interrupted(self.instance.cluster, began=stream.began)
-        error.lost_unanswered = not stream.began
+        error.lost_unanswered = gone and not stream.began
         return error
 
     def _give_back(self) -> None:

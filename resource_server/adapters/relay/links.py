@@ -90,7 +90,7 @@ class Links:
             return known
         if known is not None:
             # The relay has lost what it knew of it.
-            known.end("the relay began anew")
+            known.end("the relay began anew", gone=True)
         self._end_oldest(instance)
         link = self._begun(instance, hello)
         link.connect(connection, accept)

@@ -66,7 +66,7 @@ class Reception:
             reason = await _listen(visit.socket, link, connection)
         finally:
             if _says_goodbye(visit.socket) and link.belongs_to(connection):
-                link.end("the relay stops")
+                link.end("the relay stops", gone=True)
             link.cut(connection, reason)
             if connection.closing:
                 await asyncio.wait({writer}, timeout=CLOSE_WITHIN_S)

@@ -267,8 +267,21 @@ async def test_it_is_not_asked_at_a_third_one():
     backend = BackendThatRecords(x=lost(), y=lost())
     clusters = [cluster("x"), cluster("y"), cluster("z")]
     service = completions(backend, clusters, [model("a/b", "x", "y", "z")])
-    with pytest.raises(errors.BackendInterrupted):
+    with pytest.raises(errors.BackendInterrupted, match="at two instances"):
         await service.complete(ALICE, replace(REQUEST, base=Base()))
+    assert backend.clusters == ["x", "y"]
+
+
+@pytest.mark.parametrize("refusal", [errors.ModelNotRunning, errors.BackendUnavailable])
+async def test_a_second_place_that_does_not_take_it_invites_nobody_to_repeat_it(refusal):
+    """It may have run at the first."""
+    second = refusal()
+    second.retry_after_s = 30.0
+    backend = BackendThatRecords(x=lost(), y=second)
+    service = completions(backend, [cluster("x"), cluster("y")], [model("a/b", "x", "y")])
+    with pytest.raises(errors.BackendInterrupted, match="The node is gone") as caught:
+        await service.complete(ALICE, replace(REQUEST, base=Base()))
+    assert caught.value.retry_after_s is None
     assert backend.clusters == ["x", "y"]
 
 

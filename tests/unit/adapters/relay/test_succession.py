@@ -6,12 +6,13 @@ import asyncio
 
 import pytest
 
+from compute_functions.contract import FailureCode
 from compute_functions.contract.frames import FrameKind
 from compute_functions.contract.relay import Hello
 from resource_server.adapters.relay.stream import RelayStream
 from resource_server.domain import errors
 from tests.support.eventually import eventually
-from tests.support.relay_double import RelayDouble, data, end, head
+from tests.support.relay_double import RelayDouble, data, end, error, head
 from tests.support.relay_hub import RelayHub, asking, cluster_of
 from tests.support.relay_site import RelaySite
 
@@ -130,9 +131,10 @@ async def test_it_is_not_asked_a_third_time(hub: RelayHub, enrolled: RelaySite) 
         await eventually(lambda: states(hub) == ["parked"])
     third = await hub.dialler.connected(enrolled, run="third")
     async with asyncio.timeout(15):
-        with pytest.raises(errors.BackendInterrupted) as caught:
+        with pytest.raises(errors.BackendInterrupted, match="at two instances") as caught:
             await asked
-    assert not caught.value.may_go_elsewhere
+    assert not caught.value.lost_unanswered
+    assert caught.value.retry_after_s is None
     # The next request is the first that the third one hears of.
     again = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking(b"next")))
     number, _, body = await third.request()
@@ -153,9 +155,47 @@ async def test_where_no_other_instance_is_another_cluster_may_be_asked(
     async with asyncio.timeout(15):
         with pytest.raises(errors.BackendInterrupted) as caught:
             await asked
-    assert caught.value.may_go_elsewhere
+    assert caught.value.lost_unanswered
     # Clients are not told to repeat it by themselves.
     assert caught.value.retry_after_s is None
+
+
+async def test_nor_are_they_where_the_second_instance_did_not_take_it(
+    hub: RelayHub, enrolled: RelaySite
+) -> None:
+    relay = await hub.dialler.connected(enrolled, run="first")
+    asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
+    await relay.request()
+    relay.cut()
+    await eventually(lambda: states(hub) == ["parked"])
+    successor = await hub.dialler.connected(enrolled, run="second")
+    number, _, _ = await successor.request()
+    await successor.said(error(number, 0, FailureCode.BUSY))
+    async with asyncio.timeout(15):
+        with pytest.raises(errors.BackendInterrupted) as caught:
+            await asked
+    assert caught.value.lost_unanswered
+    assert caught.value.retry_after_s is None
+
+
+async def test_what_was_asked_of_a_relay_that_breaks_the_protocol_stays_there(
+    hub: RelayHub, enrolled: RelaySite
+) -> None:
+    """It may be what makes relays do so."""
+    relay = await hub.dialler.connected(enrolled, "instance-1")
+    asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
+    number, _, _ = await relay.request()
+    other = await hub.dialler.connected(enrolled, "instance-2")
+    await relay.said(data(number, 0, b"before any head"))
+    async with asyncio.timeout(15):
+        with pytest.raises(errors.BackendInterrupted) as caught:
+            await asked
+    assert not caught.value.lost_unanswered
+    again = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking(b"next")))
+    number, _, body = await other.request()
+    assert body == b"next"
+    await other.said(head(number), end(number, 0))
+    assert (await again).status == 200
 
 
 async def _asked_once_linked(hub: RelayHub, enrolled: RelaySite) -> None:

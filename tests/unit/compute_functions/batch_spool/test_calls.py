@@ -60,6 +60,16 @@ def test_another_order_under_the_same_id_is_refused(site: BatchSite) -> None:
     assert order_file.read(site.folder()) == order()
 
 
+def test_one_that_was_taken_before_an_update_is_the_same_that_comes_after_it(
+    site: BatchSite,
+) -> None:
+    """The version before read no `endpoints` and no `most_inputs`, and wrote none."""
+    wanted = order(endpoints=("/v1/chat/completions",), most_inputs=7)
+    site.taken(replace(wanted, endpoints=(), most_inputs=None))
+    assert site.taken(wanted).state is BatchState.RECEIVING
+    assert site.refusal(replace(wanted, most_lines=7)).code is FailureCode.BATCH_REFUSED
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

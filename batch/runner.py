@@ -115,10 +115,10 @@ class Runner:
 
     async def _say_that_it_left(self) -> None:
         """Have no line be blamed for the end of a runner whose disk failed, if the disk lets it."""
-        # A thread of its own: those that there are may hang.
-        async with DiskThread("last word") as disk:
-            # Unsaid it costs lines one loss. Of the errors the first one is to be told.
-            with suppress(errors.DiskFailed, errors.TakenOver):
+        # Unsaid it costs lines one loss. Of the errors the first one is to be told, also where the
+        # host has no room for another thread. One of its own: those that there are may hang.
+        with suppress(errors.DiskFailed, errors.TakenOver, RuntimeError):
+            async with DiskThread("last word") as disk:
                 await disk.do(self._mark_left, within_s=LAST_WORD_S)
 
     def _mark_left(self) -> None:

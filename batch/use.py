@@ -66,7 +66,7 @@ def of_answer(body: Mapping[str, object]) -> Use:
     # Not `Mapping`: this is asked of every answer, and a dict is all that JSON has.
     if not isinstance(usage, dict):
         return Use()
-    into, out = _CHAT if "prompt_tokens" in usage else _RESPONSES
+    into, out = _CHAT if not usage.keys().isdisjoint(_CHAT) else _RESPONSES
     made = _count(usage.get(out))
     return Use(
         input_tokens=_count(usage.get(into)) or max(0, _count(usage.get("total_tokens")) - made),

@@ -99,7 +99,9 @@ class _End:
         self._recorded = recorded
         #: The lines of which nothing was told yet.
         self.asked: set[int] = set()
-        self._left = left
+        self._left = False
+        #: Whether it said so by a mark beside its segment, which took no more records.
+        self._is_marked = left
 
     def take(self, record: Record) -> None:
         """Take a record that is no answer."""
@@ -118,6 +120,9 @@ class _End:
     def reached(self) -> None:
         """Note that the segment has no more."""
         recorded = self._recorded
+        if self._is_marked:
+            # It wrote down less than it knew, maybe nothing: how those before it ended still holds.
+            return
         recorded.died = not self._left
         for line in () if self._left else self.asked:
             recorded.losses[line] = recorded.losses.get(line, 0) + 1

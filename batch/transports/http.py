@@ -83,11 +83,11 @@ async def opened(address: EngineAddress) -> AsyncIterator[HttpEngine]:
         yield HttpEngine(address, session)
 
 
-class _Body(aiohttp.BytesPayload):
+class _Body(aiohttp.Payload):
     """What is sent of a line, unless it may not go any more when it would be written."""
 
-    def __init__(self, request: Request) -> None:
-        super().__init__(request.body, content_type="application/json")
+    def __init__(self, request: Request, content: bytes | io.BytesIO) -> None:
+        super().__init__(content, content_type="application/json")
         self._may_go = request.may_go
         self.withheld = False
         #: Whether the connection had ended before the first byte.
@@ -102,6 +102,14 @@ class _Body(aiohttp.BytesPayload):
             raise errors.Withheld("it was not its turn any more")
         self.unsent = _has_ended(writer)
         await super().write_with_length(writer, content_length)
+
+
+class _SmallBody(_Body, aiohttp.BytesPayload):
+    """One that is written at once."""
+
+
+class _LargeBody(_Body, aiohttp.BytesIOPayload):
+    """One that is written in pieces."""
 
 
 class HttpEngine:
@@ -122,7 +130,12 @@ class HttpEngine:
 
     async def ask(self, request: Request) -> Reply:
         """Return the whole answer to one request, or raise a `CallFailed`, or `Withheld`."""
-        body = _Body(request) if len(request.body) < _LARGE else io.BytesIO(request.body)
+        small = len(request.body) < _LARGE
+        body = (
+            _SmallBody(request, request.body)
+            if small
+            else _LargeBody(request, io.BytesIO(request.body))
+        )
         try:
             return await self._answer(request, body)
         except (aiohttp.ConnectionTimeoutError, aiohttp.ClientConnectorError) as error:
@@ -132,7 +145,7 @@ class HttpEngine:
         except (aiohttp.ClientError, OSError) as error:
             raise _failure(error, body) from error
 
-    async def _answer(self, request: Request, body: _Body | io.BytesIO) -> Reply:
+    async def _answer(self, request: Request, body: _Body) -> Reply:
         async with self._session.post(
             self._urls[request.path],
             data=body,
@@ -186,17 +199,16 @@ def _has_ended(writer: AbstractStreamWriter) -> bool:
 
 
 def _failure(
-    error: aiohttp.ClientError | OSError, body: _Body | io.BytesIO
+    error: aiohttp.ClientError | OSError, body: _Body
 ) -> errors.CallFailed | errors.Withheld:
     """Return what it means that a request ended so: whether the engine can have heard of it.
 
     On a Unix socket with too many before it there is no connection. asyncio takes that for one,
     until it reads or writes: whichever is first finds that nobody is there.
     """
-    if isinstance(body, _Body) and body.withheld:
+    if body.withheld:
         return errors.Withheld("it was not its turn any more")
-    unsent = isinstance(body, _Body) and body.unsent
-    if unsent or (isinstance(error, OSError) and error.errno == errno.ENOTCONN):
+    if body.unsent or (isinstance(error, OSError) and error.errno == errno.ENOTCONN):
         return errors.NotSent(str(error))
     return errors.BrokenOff(str(error) or type(error).__name__)
 

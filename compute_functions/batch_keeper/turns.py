@@ -21,7 +21,8 @@ DESKS = 2
 _TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
 _TAKE_NONE = (
-    "the instances of its model began before this site took batches; its operators must replace one"
+    "the instances of its model take no batches: they began before this site did, or cannot write "
+    "to its spool; its operators must act"
 )
 _GIVES_WAY = "its runner finishes the lines under way, and gives way"
 _ENDS = "its results are about to be written"
@@ -195,9 +196,8 @@ class _Table:
         standings = {host.standing for host in hosts}
         if standings & _TAKING:
             return _OTHERS
-        if Standing.WITHOUT in standings:
-            return _TAKE_NONE
-        return self._scene.waits.get(claim.key) or _NOT_READY
+        otherwise = _TAKE_NONE if Standing.WITHOUT in standings else _NOT_READY
+        return self._scene.waits.get(claim.key) or otherwise
 
     def _put(self, claim: Claim, state: AgentState) -> None:
         self._claims[claim.batch] = replace(claim, state=state)

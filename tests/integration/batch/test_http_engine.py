@@ -125,7 +125,10 @@ async def test_no_connection_is_told_apart_from_one_that_was_lost(tmp_path: Path
         assert await engine.load() is None
 
 
-async def test_an_engine_with_too_many_before_its_socket_has_heard_nothing(tmp_path: Path):
+@pytest.mark.parametrize("size", [2, 600_000])
+async def test_an_engine_with_too_many_before_its_socket_has_heard_nothing(
+    tmp_path: Path, size: int
+):
     path = tmp_path / "engine.sock"
     address = EngineAddress(paths=frozenset({PATH}), socket=path)
     with (
@@ -138,7 +141,7 @@ async def test_an_engine_with_too_many_before_its_socket_has_heard_nothing(tmp_p
         first.connect(str(path))
         async with http.opened(address) as engine:
             with pytest.raises(errors.NotSent):
-                await engine.ask(asked())
+                await engine.ask(asked(body=b"x" * size))
 
 
 class SessionWhoseConnectionsFail:
@@ -167,8 +170,9 @@ async def test_what_was_no_connection_is_told_apart_by_the_error(
         await HttpEngine(EngineAddress(paths=frozenset({PATH})), session).ask(asked())
 
 
+@pytest.mark.parametrize("size", [2, 600_000])
 @pytest.mark.parametrize("kept", [False, True])
-async def test_what_may_not_go_any_more_is_not_sent(tmp_path: Path, kept: bool):
+async def test_what_may_not_go_any_more_is_not_sent(tmp_path: Path, kept: bool, size: int):
     heard = []
 
     async def answer(request: web.Request) -> web.Response:
@@ -178,11 +182,21 @@ async def test_what_may_not_go_any_more_is_not_sent(tmp_path: Path, kept: bool):
     async with engine_that(answer, tmp_path) as engine:
         if kept:
             await engine.ask(asked())
-        late = Request(path=PATH, body=b"{}", request_id="late", may_go=lambda: False)
+        body = b"x" * size
+        late = Request(path=PATH, body=body, request_id="late", may_go=lambda: False)
         with pytest.raises(errors.Withheld):
             await engine.ask(late)
         await engine.ask(asked())
     assert set(heard) == {"request-1"}
+
+
+async def test_a_large_body_arrives_whole(tmp_path: Path):
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    body = bytes(range(256)) * 4096
+    async with engine_that(answer, tmp_path) as engine:
+        assert (await engine.ask(asked(body=body))).body == body
 
 
 async def test_an_answer_that_takes_too_long_is_not_awaited(tmp_path: Path):

@@ -112,6 +112,7 @@ def test_use_is_read_in_both_dialects():
             Use(input_tokens=7, output_tokens=2),
         ),
         ({"output_tokens": 9, "total_tokens": 2}, Use(output_tokens=9)),
+        ({"completion_tokens": 4, "total_tokens": 10}, Use(input_tokens=6, output_tokens=4)),
     ],
 )
 def test_what_is_told_in_all_alone_is_of_the_input(usage: dict[str, int], expected: Use):

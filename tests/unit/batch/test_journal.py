@@ -245,10 +245,17 @@ def test_what_a_runner_had_asked_is_lost_with_it_unless_it_leaves(
 
 
 def test_a_runner_whose_segment_takes_no_record_any_more_has_left_all_the_same():
-    with folder_with({1: ASKED, 2: ASKED}) as folder:
+    with folder_with({1: ASKED}) as folder:
+        segment.mark_left(folder, 1)
+        recorded = replayed(folder, 4)
+    assert (recorded.losses, recorded.died) == ({}, False)
+
+
+def test_what_it_could_not_write_makes_nobody_forget_who_died_before_it():
+    with folder_with({1: ASKED, 2: b""}) as folder:
         segment.mark_left(folder, 2)
         recorded = replayed(folder, 4)
-    assert (recorded.losses, recorded.died) == ({1: 1, 2: 1, 3: 1}, False)
+    assert (recorded.losses, recorded.died) == ({1: 1, 2: 1, 3: 1}, True)
 
 
 def test_what_a_line_lost_adds_up_over_runners_and_their_own_word_holds():

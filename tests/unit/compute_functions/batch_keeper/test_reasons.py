@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from compute_functions.batch_keeper.scene import Standing
@@ -11,7 +13,8 @@ from tests.support.simulated_batches import KEY, OTHER, SimulatedBatch, Simulate
 
 BEFORE = "others are before it"
 TAKE_NONE = (
-    "the instances of its model began before this site took batches; its operators must replace one"
+    "the instances of its model take no batches: they began before this site did, or cannot write "
+    "to its spool; its operators must act"
 )
 NOT_READY = "no instance of its model is ready"
 
@@ -55,6 +58,12 @@ def test_all_instances_began_before_the_site_took_batches(site: SimulatedBatches
     assert reason(site) == TAKE_NONE
     wanted = ModelDemand(model=KEY.model, framework=KEY.framework, waiting=1)
     assert decide(site.scene()).demand == (wanted,)
+
+
+def test_one_that_is_on_its_way_is_waited_for(site: SimulatedBatches) -> None:
+    site.start("old", standing=Standing.WITHOUT)
+    scene = replace(site.scene(), waits={KEY: "Priority"})
+    assert decide(scene).states["b"].reason == "Priority"
 
 
 def test_an_instance_that_takes_batches_takes_it_beside_one_that_does_not(

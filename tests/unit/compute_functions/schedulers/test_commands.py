@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compute_functions import processes
 from compute_functions.errors import DriverFailed
 from compute_functions.schedulers import commands
 from compute_functions.schedulers.commands import Commands
 from tests.support.eventually import eventually
+from tests.support.hanging_program import hanging_program
 
 
 @pytest.fixture
@@ -57,12 +57,11 @@ async def test_a_command_that_hangs_is_killed_with_its_children(
     programs: dict[str, str], tmp_path: Path, script: str
 ) -> None:
     # The child keeps the pipe open, as what a wrapper script started would.
-    write(programs, "squeue", f"sleep 600 & echo $! > {tmp_path}/child; {script}")
-
-    with pytest.raises(DriverFailed, match=r"squeue did not answer in 0\.5 s"):
-        await Commands(programs, timeout_s=0.5).output("squeue")
-    child = int((tmp_path / "child").read_text())
-    await eventually(lambda: processes.started(child) is None)
+    with hanging_program(tmp_path / "hangs" / "squeue", script=f"CHILD; {script}") as program:
+        programs["PATH"] = f"{program.file.parent}:{programs['PATH']}"
+        with pytest.raises(DriverFailed, match=r"squeue did not answer in 1 s"):
+            await Commands(programs, timeout_s=1.0).output("squeue")
+        await eventually(lambda: program.is_gone)
 
 
 def test_secrets_and_options_stay_behind() -> None:

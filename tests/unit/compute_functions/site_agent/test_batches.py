@@ -33,7 +33,8 @@ from tests.support.slurm_site import MODEL, write_model
 
 BATCH = "batch_00000001"
 TAKE_NONE = (
-    "the instances of its model began before this site took batches; its operators must replace one"
+    "the instances of its model take no batches: they began before this site did, or cannot write "
+    "to its spool; its operators must act"
 )
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ from compute_functions.site_agent.disk import Disk
 def disk() -> Iterator[Disk]:
     with Disk(within_s=0.1) as disk:
         yield disk
+
+
+async def answered(disk: Disk) -> str:
+    """Return what a disk that hung says, once a busy machine has let its thread run."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(DiskFailed):
+                return await disk.do(lambda: "back")
 
 
 async def test_what_is_done_is_returned_and_what_fails_otherwise_is_raised(disk: Disk) -> None:
@@ -38,7 +47,7 @@ async def test_a_disk_that_hangs_is_given_up_and_nothing_is_begun_behind_it(disk
         with pytest.raises(DiskFailed):
             await disk.do(lambda: done.append("late"))
     back.set()
-    assert await disk.do(lambda: "back") == "back"
+    assert await answered(disk) == "back"
     assert done == []
 
 
@@ -65,22 +74,22 @@ async def test_who_is_cancelled_has_nothing_begun_that_still_waits(disk: Disk) -
     waiting.cancel()
     await asyncio.wait({waiting})
     back.set()
-    assert await disk.do(lambda: "back") == "back"
+    assert await answered(disk) == "back"
     assert done == []
 
 
-async def test_a_disk_that_is_closed_begins_nothing_more(disk: Disk) -> None:
+async def test_a_disk_that_is_closed_begins_nothing_more() -> None:
     begun, back, done = threading.Event(), threading.Event(), []
 
     def hang() -> None:
         begun.set()
         assert back.wait(30)
 
-    hangs = asyncio.create_task(disk.do(hang))
-    assert await asyncio.to_thread(begun.wait, 20)
-    waiting = asyncio.create_task(disk.do(lambda: done.append("late")))
-    await asyncio.sleep(0)
-    disk.close()
+    with Disk(within_s=2.0) as disk:
+        hangs = asyncio.create_task(disk.do(hang))
+        assert await asyncio.to_thread(begun.wait, 20)
+        waiting = asyncio.create_task(disk.do(lambda: done.append("late")))
+        await asyncio.sleep(0)
     back.set()
     await asyncio.wait({hangs, waiting})
     assert isinstance(waiting.exception(), DiskFailed)

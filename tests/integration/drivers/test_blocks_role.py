@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -163,20 +164,28 @@ async def test_functions_run_beside_the_endpoint_or_in_a_job(
 ) -> None:
     before = {job.id for job in await cluster.jobs()}
     await plant.caller.status({})
-    assert {job.id for job in await cluster.jobs()} == before
+    assert await _new_blocks(cluster, before) == []
 
     await plant.caller.status(BLOCKS)
 
-    # A keeper that another test has cancelled may come late, under its own walltime.
+    (shown,) = await _new_blocks(cluster, before)
+    assert "TimeLimit=00:04:00 " in shown
+    assert re.search(r"JobName=\S*hotnode", shown)
+    assert "Requeue=0 " in shown
+    assert "TresPerNode=gres:gpu:1" in shown
+
+
+async def _new_blocks(cluster: SlurmCluster, before: set[int]) -> list[str]:
+    """Return what Slurm shows of each new job.
+
+    But for keepers: one that another test has cancelled may come late, under its own walltime.
+    """
     new = [
-        (job, await cluster.run("scontrol", "--oneliner", "show", "job", str(job.id)))
+        await cluster.run("scontrol", "--oneliner", "show", "job", str(job.id))
         for job in await cluster.jobs()
         if job.id not in before
     ]
-    ((job, shown),) = [(job, shown) for job, shown in new if "TimeLimit=00:04:00 " in shown]
-    assert "hotnode" in job.name
-    assert "Requeue=0 " in shown
-    assert "TresPerNode=gres:gpu:1" in shown
+    return [shown for shown in new if "TimeLimit=00:05:00 " not in shown]
 
 
 async def state(driver: KeeperDriver, wanted: JobState | None) -> Job | None:

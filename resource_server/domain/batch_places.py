@@ -120,10 +120,7 @@ def _require_takes_batches(choice: Choice, wanted: Wanted) -> None:
 def _allowed(
     catalog: Catalog, person: Person, base: Base, *, choice: Choice
 ) -> Sequence[Destination]:
-    """Return the places that take batches of this person, and where the model is kept.
-
-    What operators start there by hand has no site's agent that could give it a batch.
-    """
+    """Return the places that take batches of this person, and where the model is kept."""
     model = choice.named.model.id
     offered = [place for place in choice.destinations if place.cluster.batches is not None]
     if not offered:
@@ -131,9 +128,17 @@ def _allowed(
     allowed = [place for place in offered if _offer(place).is_for(person.groups, base.project)]
     if not allowed:
         raise _not_for(catalog, person, [_offer(place) for place in offered])
-    kept = [place for place in allowed if place.upkeep is not None]
+    return _kept(model, allowed)
+
+
+def _kept(model: str, places: Sequence[Destination]) -> Sequence[Destination]:
+    """Return the places where the model is kept.
+
+    What operators start by hand has no site's agent that could give it a batch.
+    """
+    kept = [place for place in places if place.upkeep is not None]
     if not kept:
-        names = ", ".join(sorted({place.cluster.name for place in allowed}))
+        names = ", ".join(sorted({place.cluster.name for place in places}))
         raise errors.BatchNotOffered(
             f"Batches of the model '{model}' cannot run: nobody keeps it at {names}, and an "
             "instance that is started by hand takes none. Ask the operators."

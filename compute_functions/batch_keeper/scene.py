@@ -22,7 +22,7 @@ class Standing(StrEnum):
     READY = "ready"
     #: It takes none for now, and keeps those it has: it was just silent.
     HOLDING = "holding"
-    #: It takes none as long as it lives: it began before its site took batches.
+    #: It says nothing of batches: it began before its site took any, or cannot write to the spool.
     WITHOUT = "without"
     #: It drains: its runners are finishing the lines under way.
     LEAVING = "leaving"

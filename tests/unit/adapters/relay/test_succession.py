@@ -11,6 +11,7 @@ from compute_functions.contract.frames import FrameKind
 from compute_functions.contract.relay import Hello
 from resource_server.adapters.relay.stream import RelayStream
 from resource_server.domain import errors
+from resource_server.domain.inference import InferenceAnswer
 from tests.support.eventually import eventually
 from tests.support.relay_double import RelayDouble, data, end, error, head
 from tests.support.relay_hub import RelayHub, asking, cluster_of
@@ -106,14 +107,20 @@ async def test_what_surely_never_ran_runs_at_the_successor(
     assert (await asked).body == b"{}"
 
 
-async def test_what_was_lost_before_it_was_answered_is_asked_once_more(
-    hub: RelayHub, enrolled: RelaySite
-) -> None:
-    relay = await hub.dialler.connected(enrolled, run="first")
-    asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
+async def lost_at_the_first(hub: RelayHub, site: RelaySite) -> asyncio.Task[InferenceAnswer]:
+    """Return a request that has left whole for an instance whose link was cut."""
+    relay = await hub.dialler.connected(site, run="first")
+    asked = asyncio.create_task(hub.backend.infer(cluster_of(site), asking()))
     await relay.request()
     relay.cut()
     await eventually(lambda: states(hub) == ["parked"])
+    return asked
+
+
+async def test_what_was_lost_before_it_was_answered_is_asked_once_more(
+    hub: RelayHub, enrolled: RelaySite
+) -> None:
+    asked = await lost_at_the_first(hub, enrolled)
     successor = await hub.dialler.connected(enrolled, run="second")
     number, _, body = await successor.request()
     assert body == asking().body
@@ -163,11 +170,7 @@ async def test_where_no_other_instance_is_another_cluster_may_be_asked(
 async def test_nor_are_they_where_the_second_instance_did_not_take_it(
     hub: RelayHub, enrolled: RelaySite
 ) -> None:
-    relay = await hub.dialler.connected(enrolled, run="first")
-    asked = asyncio.create_task(hub.backend.infer(cluster_of(enrolled), asking()))
-    await relay.request()
-    relay.cut()
-    await eventually(lambda: states(hub) == ["parked"])
+    asked = await lost_at_the_first(hub, enrolled)
     successor = await hub.dialler.connected(enrolled, run="second")
     number, _, _ = await successor.request()
     await successor.said(error(number, 0, FailureCode.BUSY))

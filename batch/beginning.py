@@ -13,7 +13,6 @@ from batch.input_file import InputFile
 from batch.journal import replay
 from batch.journal.record import Seal
 from batch.journal.recorded import Recorded
-from batch.journal.segment import SegmentWriter
 from batch.line_error import LineError
 from batch.line_index import LineIndex
 from batch.rules import Rules
@@ -48,12 +47,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """A batch that can be run: what is known of it, where its lines are, where to write."""
+    """A batch that can be run: what is known of it, and where its lines are."""
 
     known: Known
     file: InputFile
     index: LineIndex
-    writer: SegmentWriter
 
     @property
     def manifest(self) -> Manifest:
@@ -82,9 +80,7 @@ def begin(folder: Folder, epoch: int, file: InputFile, rules: Rules) -> Begun:
         index = _recognise(file, manifest)
     known = know(folder, epoch, manifest)
     _log.info("begun epoch=%d lines=%d recorded=%d", epoch, manifest.total, known.recorded.count)
-    return Begun(
-        known=known, file=file, index=index, writer=SegmentWriter.create(folder.journal, epoch)
-    )
+    return Begun(known=known, file=file, index=index)
 
 
 def know(folder: Folder, epoch: int, manifest: Manifest) -> Known:

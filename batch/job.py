@@ -49,7 +49,8 @@ class End(Enum):
 class Job:
     """What one runner is to do. `epoch` None takes the next; `concurrency` None adapts.
 
-    It has at most `most` requests under way, whatever `concurrency` says.
+    It has at most `most` requests under way, whatever `concurrency` says. Without an engine it
+    looks the input through, or writes out what there is of a batch that ends, and leaves.
     """
 
     folder: Folder
@@ -60,6 +61,7 @@ class Job:
     changes: Changes = field(default_factory=Changes)
     concurrency: int | None = None
     most: int = MOST
+    has_engine: bool = True
     drain_s: float = 30.0
     patience_s: float = 120.0
 

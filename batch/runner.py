@@ -21,6 +21,7 @@ from batch.job import End, Job
 from batch.journal import segment
 from batch.journal.journal import Journal
 from batch.journal.record import Problem
+from batch.journal.segment import SegmentWriter
 from batch.judging import Judging
 from batch.keeping import beside
 from batch.look import Look, News
@@ -132,7 +133,9 @@ class Runner:
         try:
             with ExitStack() as stack:
                 begun = await self._begin(stack)
-                await self._send_pending(begun)
+                if not self._job.has_engine:
+                    await self._require_end(begun)
+                await self._send_pending(begun, stack)
                 return await self._finish(begun)
         except InputFaulty as faulty:
             outcome = self._standing.outcome(
@@ -155,15 +158,28 @@ class Runner:
         begun = await self._reads.do(
             lambda: beginning.begin(job.folder, self._epoch, file, job.rules), within_s=LONG_S
         )
-        stack.callback(begun.writer.close)
         self._standing.batch = begun.known
         return begun
 
-    async def _send_pending(self, begun: Begun) -> None:
+    async def _require_end(self, begun: Begun) -> None:
+        """Raise `Left` if an engine is needed: some lines are pending, and nobody ends the batch.
+
+        Nothing of that stands in the journal: who comes next is the first, and no line was lost.
+        """
+        # It may have been cancelled while its input was looked through.
+        await self._look()
+        if self._end is End.DONE and begun.recorded.count < begun.recorded.total:
+            await self._tell_progress()
+            raise errors.Left("the input is good; no line was asked, for there is no engine")
+
+    async def _send_pending(self, begun: Begun, stack: ExitStack) -> None:
         """Send until nothing is pending or the end is told; what was answered is recorded."""
+        folder = self._job.folder.journal
+        writer = await self._reads.do(lambda: SegmentWriter.create(folder, self._epoch))
+        stack.callback(writer.close)
         journal = Journal(
             epoch=self._epoch,
-            writer=begun.writer,
+            writer=writer,
             recorded=begun.recorded,
             disk=self._writes,
             may_write=self._require_turn,
@@ -291,12 +307,15 @@ class Runner:
 
     async def _oversee(self) -> None:
         """Look at what this runner is told, again and again."""
-        look = Look(folder=self._job.folder, epoch=self._epoch, load=self._job.load)
         while True:
-            began = time.monotonic()
-            self._heed(await self._looks.do(look.take))
-            self._bounds.looked_at = began
+            await self._look()
             await asyncio.sleep(LOOK_S)
+
+    async def _look(self) -> None:
+        look = Look(folder=self._job.folder, epoch=self._epoch, load=self._job.load)
+        began = time.monotonic()
+        self._heed(await self._looks.do(look.take))
+        self._bounds.looked_at = began
 
     async def _keep_telling(self) -> None:
         """Tell how it gets on, again and again."""

@@ -16,9 +16,10 @@ import resource
 import signal
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batch import errors
 from batch.commands import program, run_options, screen
@@ -30,6 +31,11 @@ from batch.input_file import InputFile
 from batch.outcome import Outcome, Status
 from batch.runner import Runner
 from batch.standing import Standing
+from batch.transports.no_engine import NoEngine
+from batch.transports.transport import Transport
+
+if TYPE_CHECKING:
+    from batch.transports.http import EngineAddress
 
 OVER, WRONG, REFUSED, RESUME, TAKEN_OVER, DISK = 0, 2, 3, 4, 5, 6
 
@@ -86,20 +92,30 @@ def run(given: Namespace) -> int:
 
 
 async def _run(given: Namespace, shown: Screen) -> Outcome:
-    from batch.transports import http  # noqa: PLC0415 - aiohttp: the other commands need none
-
-    address = run_options.address(given)
+    address = None if given.no_engine else run_options.address(given)
     if given.folder is None:
         folder = run_options.folder(given)
         refused = await asyncio.to_thread(_refused_at_once, given.input, folder)
         if refused is not None:
             return refused
         await asyncio.to_thread(_allow_another_try, folder)
-    async with http.opened(address) as engine:
+    async with _opened(address) as engine:
         most = _connections(given.concurrency or MOST)
         runner = Runner(run_options.job(given, most=most), engine, tell=shown.show)
         with _signals(runner, shown):
             return await runner.run()
+
+
+@asynccontextmanager
+async def _opened(address: EngineAddress | None) -> AsyncIterator[Transport]:
+    """Lend the engine; None for none."""
+    if address is None:
+        yield NoEngine()
+        return
+    from batch.transports import http  # noqa: PLC0415 - aiohttp: who asks no engine needs none
+
+    async with http.opened(address) as engine:
+        yield engine
 
 
 def _connections(wanted: int) -> int:
@@ -184,5 +200,7 @@ def _hint(error: errors.BatchError, status: int, given: Namespace) -> str:
             if key is None
             else f": {printable(str(key))} holds another key than the engine's"
         )
-    again = status in {RESUME, DISK} and sys.stdout.isatty()
+    # Without an engine the same command would get no further, unless it was the disk.
+    helped = {DISK} if given.no_engine else {RESUME, DISK}
+    again = status in helped and sys.stdout.isatty()
     return f"\nTo go on: {program.command(*sys.argv[1:])}" if again else ""

@@ -44,6 +44,11 @@ def _add_engine(engine: _ArgumentGroup) -> None:
     place = engine.add_mutually_exclusive_group()
     place.add_argument("--url", type=_url, default=URL, help="its address (default: %(default)s)")
     place.add_argument("--socket", type=Path, metavar="PATH", help="its Unix socket")
+    place.add_argument(
+        "--no-engine",
+        action="store_true",
+        help="there is none: check the input, or end a batch that is to end, and ask nothing",
+    )
     engine.add_argument("--api-key-file", type=Path, metavar="FILE", help="the key that opens it")
     engine.add_argument(
         "--engine-model", metavar="NAME", help="how the engine calls the model, if otherwise"
@@ -114,6 +119,7 @@ def job(given: Namespace, *, most: int) -> Job:
         ),
         concurrency=given.concurrency,
         most=most,
+        has_engine=not given.no_engine,
         drain_s=given.drain_s,
         patience_s=given.patience_s,
     )

@@ -143,5 +143,5 @@ def _files(folder: Path) -> list[Path]:
 
 
 def at_desk(states: Mapping[str, AgentState]) -> dict[str, int]:
-    """Return the epochs of the batches whose results are written beside the agent."""
+    """Return the epochs of the batches that runners beside the agent are to work on."""
     return {batch: state.epoch for batch, state in states.items() if state.instance == DESK}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from batch.commands.run import DISK, OVER, REFUSED, RESUME, TAKEN_OVER
-from compute_functions.batch_keeper.scene import Claim, Host, Standing
+from compute_functions.batch_keeper.scene import DESK, Claim, Host, Standing
 from compute_functions.batch_keeper.working import Run
 from compute_functions.batch_spool.agent_state import AgentState
 
@@ -59,9 +59,12 @@ def _before_it_began(claim: Claim, host: Host, *, now: float) -> AgentState:
     if host.standing is Standing.LEAVING:
         return _released(claim, "its instance ended", now=now)
     # A clock that was set back must not hold it up either.
-    if not 0 <= now - claim.state.since <= BEGINS_S:
-        return _set_back(claim, "its instance did not begin it", now=now)
-    return claim.state
+    if 0 <= now - claim.state.since <= BEGINS_S:
+        return claim.state
+    if host.instance == DESK:
+        # It was begun by an agent that has ended since, and its runners with it.
+        return _released(claim, "", now=now)
+    return _set_back(claim, "its instance did not begin it", now=now)
 
 
 def _after(claim: Claim, run: Run, *, now: float) -> Settled:
@@ -71,10 +74,24 @@ def _after(claim: Claim, run: Run, *, now: float) -> Settled:
     if run.status == TAKEN_OVER:
         return Settled(state=_released(claim, "", now=now))
     if run.status == RESUME:
-        return _refused(claim, now=now) if claim.refusal else Settled(state=_left(claim, now=now))
+        return _to_be_resumed(claim, now=now)
     if run.status == DISK:
         return Settled(state=_set_back(claim, _DISK_FAILS, now=now))
     return _crashed(claim, run, now=now)
+
+
+def _to_be_resumed(claim: Claim, *, now: float) -> Settled:
+    if claim.state.instance == DESK:
+        return Settled(state=_left_desk(claim, now=now))
+    return _refused(claim, now=now) if claim.refusal else Settled(state=_left(claim, now=now))
+
+
+def _left_desk(claim: Claim, *, now: float) -> AgentState:
+    """Let a batch whose input is good wait for its instance; else something ended its runner."""
+    if not claim.wants_engine:
+        return _set_back(claim, "its runner was told to leave", now=now)
+    examined = _released(claim, "", now=now)
+    return replace(examined, setbacks=0, crashes=0, crashing_since=0.0)
 
 
 def _over(claim: Claim, *, now: float) -> AgentState:

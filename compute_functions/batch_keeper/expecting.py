@@ -17,7 +17,7 @@ def expects(scene: Scene, decision: Decision, members: Iterable[Member]) -> bool
         for member in members
         if member.registered and member.registered.state is InstanceState.STARTING
     }
-    waiting = (claim for claim in scene.claims if not claim.ends and claim.key in starting)
+    waiting = (claim for claim in scene.claims if claim.wants_engine and claim.key in starting)
     states = (decision.states.get(claim.batch) for claim in waiting)
     return any(
         state is not None and state.instance is None and state.not_before <= scene.now

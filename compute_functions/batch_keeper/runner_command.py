@@ -23,20 +23,19 @@ _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH
 #: A runner asks an engine of its own host, never by TLS. Without this it would read the system's
 #: certificates when it begins, which takes 0.13 s of the 2 s within which a batch goes on.
 _NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
-#: Nobody listens there: a runner that only writes out results asks nobody.
-_NOBODY = "http://127.0.0.1:9"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The engine that a runner asks.
 
-    `endpoint` is the path of its Unix socket, or an address. `paths` maps what lines may name to
+    `endpoint` is the path of its Unix socket, or an address, or None: a runner that only looks an
+    input through, or writes results out, asks nobody. `paths` maps what lines may name to
     the engine's own. `priority` is sent with each line. `load_file` says how many interactive
     requests there are.
     """
 
-    endpoint: str = _NOBODY
+    endpoint: str | None = None
     key_file: Path | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
     priority: int | None = None
@@ -60,6 +59,8 @@ def command(order: BatchOrder, folder: BatchFolder, epoch: int, target: Target) 
 
 
 def _engine(target: Target) -> list[str]:
+    if target.endpoint is None:
+        return ["--no-engine"]
     is_socket = target.endpoint.startswith("/")
     given = ["--socket" if is_socket else "--url", target.endpoint]
     if target.key_file is not None:

@@ -11,7 +11,8 @@ from compute_functions.batch_keeper.working import Run
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.reconciler.model_key import ModelKey
 
-#: The agent's own host, where the results are written of a batch that asks the engine nothing more.
+#: The agent's own host, where runners without an engine look large inputs through, before one is
+#: wanted for them, and write the results of batches that ask nothing more.
 DESK = "the agent"
 
 
@@ -44,9 +45,9 @@ class Claim:
     """One batch that wants a runner.
 
     `ends` is whether it asks the engine nothing more: it was cancelled or given up, or its time is
-    over, and its results are to be written. `recorded` counts the lines that have their record, as
-    far as anybody said yet. `refusal` is why its last runner gave up an engine that refused
-    everything.
+    over, and its results are to be written. `unexamined` is whether its input is to be looked
+    through before it asks anything. `recorded` counts the lines that have their record, as far as
+    anybody said yet. `refusal` is why its last runner gave up an engine that refused everything.
     """
 
     batch: str
@@ -55,8 +56,14 @@ class Claim:
     created_at: float
     state: AgentState
     ends: bool = False
+    unexamined: bool = False
     recorded: int = 0
     refusal: str = ""
+
+    @property
+    def wants_engine(self) -> bool:
+        """Whether its next runner is to ask an engine."""
+        return not self.ends and not self.unexamined
 
     @property
     def order(self) -> tuple[float, str]:

@@ -16,8 +16,9 @@ from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.contract.lifecycle import ModelDemand
 from compute_functions.reconciler.model_key import ModelKey
 
-#: So many batches at once have their results written beside the agent.
-DESKS = 2
+#: So many batches at once have their results written beside the agent, and so many others their
+#: input looked through: neither waits for the other.
+DESKS, EXAMINATIONS = 2, 1
 _TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
 _TAKE_NONE = (
@@ -26,6 +27,8 @@ _TAKE_NONE = (
 )
 _GIVES_WAY = "its runner finishes the lines under way, and gives way"
 _ENDS = "its results are about to be written"
+_UNEXAMINED = "its input is to be checked, after those of others"
+_EXAMINED = "its input is being checked"
 _NOT_READY = "no instance of its model is ready"
 
 
@@ -92,6 +95,12 @@ class _Table:
         for claim in claims.values():
             if claim.state.instance is not None:
                 self._given.setdefault(claim.state.instance, set()).add(claim.batch)
+        #: Whose input is being looked through.
+        self._examined = {
+            claim.batch
+            for claim in claims.values()
+            if claim.state.instance == DESK and not claim.ends
+        }
         self._free = {name: self._places(host) for name, host in scene.hosts.items()}
         self._hosts: dict[ModelKey | None, list[str]] = {}
         for name, host in sorted(scene.hosts.items()):
@@ -109,7 +118,9 @@ class _Table:
         if host.standing is not Standing.READY:
             return 0
         taken = _at_work(host) | self._given.get(host.instance, set())
-        return (DESKS if host.instance == DESK else self._scene.turns) - len(taken)
+        if host.instance == DESK:
+            return DESKS - len(taken - self._examined)
+        return self._scene.turns - len(taken)
 
     def _waiting(self) -> list[Claim]:
         """Return who may be given a place now, in the order of their turns."""
@@ -131,20 +142,29 @@ class _Table:
     def place(self) -> None:
         """Give each place that is free to whom it is due."""
         for claim in self._waiting():
-            key = None if claim.ends else claim.key
-            names = [name for name in self._hosts.get(key, ()) if self._free[name] > 0]
+            key = claim.key if claim.wants_engine else None
+            names = [name for name in self._hosts.get(key, ()) if self._has_place(name, claim)]
             if names:
                 self._assign(claim, max(names, key=lambda name: (self._free[name], name)))
 
+    def _has_place(self, name: str, claim: Claim) -> bool:
+        if name == DESK and not claim.ends:
+            return len(self._examined) < EXAMINATIONS
+        return self._free[name] > 0
+
     def _assign(self, claim: Claim, instance: str) -> None:
-        self._free[instance] -= 1
+        is_examined = instance == DESK and not claim.ends
+        if is_examined:
+            self._examined.add(claim.batch)
+        else:
+            self._free[instance] -= 1
         self.assigned.add(claim.batch)
         self._put(
             claim,
             replace(
                 claim.state,
                 instance=instance,
-                reason="",
+                reason=_EXAMINED if is_examined else "",
                 since=self._scene.now,
                 recorded=claim.recorded,
                 over_at=0.0,
@@ -156,7 +176,7 @@ class _Table:
         to_come = Counter(self._leaving.values())
         shares, had_theirs = self._scene.shares, self._had_their_turn()
         for claim in self._waiting():
-            if claim.ends:
+            if not claim.wants_engine:
                 continue
             if to_come[claim.key] > 0:
                 to_come[claim.key] -= 1
@@ -192,6 +212,8 @@ class _Table:
             return _ENDS
         if claim.batch in self._leaving:
             return _GIVES_WAY
+        if claim.unexamined:
+            return _UNEXAMINED
         hosts = (self._scene.hosts[name] for name in self._hosts.get(claim.key, ()))
         standings = {host.standing for host in hosts}
         if standings & _TAKING:
@@ -228,7 +250,8 @@ def _demand(claims: Iterable[Claim], scene: Scene) -> tuple[ModelDemand, ...]:
     sums: dict[ModelKey, list[int]] = {}
     for claim in claims:
         instance = claim.state.instance
-        if instance == DESK or claim.ends or claim.state.not_before > scene.now:
+        is_wanted = claim.wants_engine if instance is None else not claim.ends
+        if instance == DESK or not is_wanted or claim.state.not_before > scene.now:
             continue
         counts = sums.setdefault(_demanded(claim, scene), [0, 0])
         counts[instance is not None] += 1

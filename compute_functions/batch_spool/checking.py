@@ -1,6 +1,6 @@
 """Looks an input through as soon as it is whole, where that takes a moment only.
 
-What is larger its first runner looks through, before the first request.
+What is larger a runner without an engine looks through, beside the site's agent.
 """
 
 from __future__ import annotations

@@ -103,10 +103,17 @@ def _stage(view: BatchView) -> tuple[BatchState, str]:
     if not view.has_input:
         return BatchState.RECEIVING, ""
     if state is None or state.instance is None:
-        return BatchState.WAITING, "" if state is None else state.reason
-    if view.examined is None:
-        return BatchState.VALIDATING, ""
+        waits = BatchState.VALIDATING if view.wants_examination else BatchState.WAITING
+        return waits, "" if state is None else state.reason
+    if view.examined is None or _is_beginning(view):
+        return BatchState.VALIDATING, state.reason
     if view.progress is None:
         return BatchState.RUNNING, ""
     is_finalizing = view.progress.stage == Stage.FINALIZING
     return BatchState.FINALIZING if is_finalizing else BatchState.RUNNING, view.progress.reason
+
+
+def _is_beginning(view: BatchView) -> bool:
+    """Tell whether its runner, as far as it said yet, is not beyond the input."""
+    told = view.progress
+    return told is not None and told.stage == Stage.VALIDATING and not view.recorded

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from compute_functions.batch_spool import order_file, pieces
+from compute_functions.batch_spool import checking, order_file, pieces
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.batch_spool.fate import Fate
 from compute_functions.batch_spool.folders import BatchFolder
@@ -15,9 +16,9 @@ from compute_functions.contract.batches import BatchOrder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchView:
-    """One batch. What is None was not written yet; `has_input` is whether the whole input is here.
+    """One batch. What is None was not written yet.
 
-    `received` is how many bytes of an upload there are.
+    `received` is how many bytes of an upload there are, `input_bytes` those of the whole input.
     """
 
     folder: BatchFolder
@@ -30,8 +31,29 @@ class BatchView:
     outcome: Outcome | None = None
     delivered: Delivered | None = None
     cancelled: bool = False
-    has_input: bool = False
+    input_bytes: int | None = None
     received: int = 0
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the whole input is here."""
+        return self.input_bytes is not None
+
+    @property
+    def recorded(self) -> int:
+        """How many lines have their record, as far as anybody said yet."""
+        # A runner that checks the input, or reads the journal, does not know yet.
+        told = 0 if self.progress is None else self.progress.completed + self.progress.failed
+        return told if self.state is None else max(told, self.state.recorded)
+
+    @property
+    def wants_examination(self) -> bool:
+        """Whether its input is still to be looked through, before an engine is wanted for it.
+
+        A small one was when it came.
+        """
+        is_large = (self.input_bytes or 0) > checking.AT_ONCE_BYTES
+        return is_large and self.examined is None and not self.recorded
 
     @property
     def began(self) -> bool:
@@ -79,7 +101,7 @@ def read_again(known: BatchView) -> BatchView:
     folder = known.folder
     # The outcome first: what was written before it is read after it.
     outcome = known.outcome or Outcome.read(folder)
-    has_input = known.has_input or folder.input.exists()
+    input_bytes = known.input_bytes if known.has_input else _size(folder.input)
     return replace(
         known,
         outcome=outcome,
@@ -89,6 +111,14 @@ def read_again(known: BatchView) -> BatchView:
         progress=Progress.read(folder),
         delivered=known.delivered or Delivered.read(folder),
         cancelled=known.cancelled or folder.cancelled.exists(),
-        has_input=has_input,
+        input_bytes=input_bytes,
         received=known.received if known.has_input else pieces.received(folder, known.order),
     )
+
+
+def _size(path: Path) -> int | None:
+    """Return the length of a file; None without one."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None

@@ -113,6 +113,8 @@ class AgentBatches:
         outlooks: Iterable[ModelOutlook],
     ) -> None:
         names = [member.instance for member in members]
+        # First who runs beside the agent: what a runner wrote before it ended is read after that.
+        runs = {run.batch: run for run in self._runners.runs}
         read = await self._disk.do(partial(self._desk.read, names))
         now = self._setup.now()
         self._shares = self._shares.charge(_recorded(read.views.values()), now=now)
@@ -121,7 +123,8 @@ class AgentBatches:
             self._claim(view, own, now) for view in read.views.values() if view.wants_runner
         )
         waits = _waits({claim.key for claim in claims}, desired, outlooks)
-        hosts = self._all_hosts(members, read)
+        at_desk = Host(instance=DESK, key=None, standing=Standing.READY, runs=runs)
+        hosts = {**self._hosts.of(members, read.working), DESK: at_desk}
         scene = Scene(
             now=now,
             claims=claims,
@@ -141,20 +144,8 @@ class AgentBatches:
         running = {batch for batch, state in states.items() if state.instance is not None}
         self._chores.begin(read.views, running=running, instances=names, now=now)
 
-    def _all_hosts(self, members: Iterable[Member], read: Read) -> dict[str, Host]:
-        desk_host = Host(
-            instance=DESK,
-            key=None,
-            standing=Standing.READY,
-            runs={run.batch: run for run in self._runners.runs},
-        )
-        return {**self._hosts.of(members, read.working), DESK: desk_host}
-
     def _claim(self, view: BatchView, own: Collection[ModelKey], now: float) -> Claim:
-        order, progress = view.order, view.progress
-        state = view.state or AgentState(fence=0)
-        # A runner that checks the input, or reads the journal, does not know yet what is recorded.
-        told = 0 if progress is None else progress.completed + progress.failed
+        order, state = view.order, view.state or AgentState(fence=0)
         key = ModelKey(order.model, order.framework, FOR_BATCHES)
         return Claim(
             batch=order.batch,
@@ -163,7 +154,8 @@ class AgentBatches:
             created_at=order.created_at,
             state=state,
             ends=view.cancelled or order.expires_at <= now or bool(state.given_up),
-            recorded=max(told, state.recorded),
+            unexamined=view.wants_examination,
+            recorded=view.recorded,
             refusal=_refusal(view),
         )
 
@@ -209,7 +201,7 @@ class AgentBatches:
         self._troubles.note("batch runners", text)
 
     def _work_at_desk(self, wanted: Mapping[str, int]) -> None:
-        """Have the results written of batches that ask the engine nothing more."""
+        """Have runners beside the agent look inputs through, and write out results."""
         for batch, epoch in wanted.items():
             if not self._runners.has(batch, epoch):
                 self._runners.begin(batch, epoch)

@@ -16,6 +16,8 @@ KEY = ModelKey("model", "vllm")
 OTHER = ModelKey("other", "vllm")
 #: A runner begins so long after its instance was told, and takes so long to leave (seconds).
 BEGINS_S, LEAVES_S = 1.0, 3.0
+#: A runner without an engine has looked an input through so long after it began (seconds).
+EXAMINES_S = 7.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class SimulatedBatch:
     state: AgentState = field(default_factory=lambda: AgentState(fence=0))
     done: float = 0.0
     cancelled: bool = False
+    unexamined: bool = False
     ended: str = ""
 
     @property
@@ -45,6 +48,7 @@ class SimulatedBatch:
             created_at=self.created_at,
             state=self.state,
             ends=self.cancelled or bool(self.state.given_up),
+            unexamined=self.unexamined,
             recorded=self.recorded,
         )
 
@@ -162,7 +166,7 @@ class SimulatedBatches:
         for instance in self.instances.values():
             active = instance.active(self.now)
             for runner in active:
-                self._work(runner, instance.rate / len(active) * seconds)
+                self._work(instance, runner, instance.rate / len(active) * seconds)
         self.shares = self.shares.charge(
             [
                 Recorded(batch=one.batch, share_of=one.owner, weight=one.weight, units=one.recorded)
@@ -171,7 +175,7 @@ class SimulatedBatches:
             now=self.now,
         )
 
-    def _work(self, runner: _Runner, lines: float) -> None:
+    def _work(self, instance: SimulatedInstance, runner: _Runner, lines: float) -> None:
         batch = self.batches[runner.run.batch]
         if runner.run.epoch < batch.state.epoch:
             self.exit(runner, 5)
@@ -179,6 +183,10 @@ class SimulatedBatches:
             self.exit(runner, 0)
         elif runner.leaves_at is not None:
             if runner.leaves_at <= self.now:
+                self.exit(runner, 4)
+        elif instance.name == DESK and not batch.claim().ends:
+            if runner.begins_at + EXAMINES_S <= self.now:
+                batch.unexamined = False
                 self.exit(runner, 4)
         else:
             more = min(lines, batch.lines - batch.done)

@@ -29,6 +29,7 @@ class BatchState(StrEnum):
 
     #: Its input file is on its way from the gateway.
     RECEIVING = "receiving"
+    #: Its input is looked through, or is about to be.
     VALIDATING = "validating"
     #: It waits for its turn, or for an instance of its model.
     WAITING = "waiting"

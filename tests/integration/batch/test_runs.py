@@ -176,6 +176,20 @@ async def test_an_input_with_mistakes_sends_nothing_and_fails_the_batch(
     assert engine.asked.total() == 0
 
 
+async def test_an_input_is_checked_without_an_engine_and_run_later(
+    engine: BatchEngine, tmp_path: Path, folder: Path
+):
+    path = input_of(tmp_path, "a", "b")
+    assert await finished(folder, path, "--no-engine") == 4
+    assert batch_runs.progress(folder)["total"] == 2
+    assert await finished(folder, path, "--socket", str(engine.socket)) == 0
+    assert (outcome(folder)["completed"], outcome(folder)["resumed"]) == (2, 0)
+    assert set(engine.asked.values()) == {1}
+    bad = write_input(tmp_path / "bad.jsonl", [line(1), line(1)])
+    assert await finished(tmp_path / "bad", str(bad), "--no-engine") == 3
+    assert outcome(tmp_path / "bad")["errors"][0]["line"] == 2
+
+
 async def test_what_gateways_reserve_is_one_s_own_before_an_engine_of_one_s_own(
     engine: BatchEngine, tmp_path: Path, folder: Path
 ):
@@ -430,6 +444,16 @@ async def test_on_a_terminal_nobody_is_told_to_give_what_would_fail_again(
     with TerminalOf(columns=200) as terminal:
         assert await batch_runs.by_hand("run", path, *options, shown=terminal.slave) == 4
         assert ("To go on:" in terminal.seen) is again
+
+
+async def test_on_a_terminal_who_has_no_engine_is_not_told_to_go_on_without(
+    tmp_path: Path, folder: Path
+):
+    options = (input_of(tmp_path, "a"), "--folder", str(folder), "--no-engine")
+    with TerminalOf(columns=200) as terminal:
+        assert await batch_runs.by_hand("run", *options, shown=terminal.slave) == 4
+        assert "the input is good" in terminal.seen
+        assert "To go on:" not in terminal.seen
 
 
 async def test_an_engine_that_refuses_everything_is_given_up_in_its_own_words(

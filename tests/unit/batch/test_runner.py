@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from batch import errors
-from batch.folder import Folder
+from batch import errors, whole_file
+from batch.folder import Folder, Manifest
 from batch.job import Job
-from batch.outcome import Status
+from batch.outcome import Outcome, Status
 from batch.progress import Progress, Stage
 from batch.runner import Runner, next_look_s
+from batch.transports.no_engine import NoEngine
 from batch.transports.transport import EngineLoad, Reply, Request
 from tests.support.batch_inputs import good_lines
 
@@ -139,3 +142,89 @@ def test_an_engine_where_nothing_changes_is_looked_at_ever_more_seldom():
     for rises, steady in [(True, True)] + 5 * [(False, True)] + [(False, False), (False, True)]:
         pauses.append(next_look_s(pauses[-1], rises=rises, steady=steady))
     assert pauses == [0.2, 0.2, 1.0, 2.0, 4.0, 4.0, 4.0, 1.0, 2.0]
+
+
+class EngineNobodyAsks(NoEngine):
+    """Fails the run that asks it anything."""
+
+    async def ask(self, request: Request) -> Reply:
+        raise AssertionError(request.request_id)
+
+
+async def without_engine(job: Job) -> Outcome:
+    alone = Runner(replace(job, has_engine=False), EngineNobodyAsks(), tell=lambda _: None)
+    return await alone.run()
+
+
+async def test_without_an_engine_an_input_is_looked_through_for_the_next_runner(job: Job) -> None:
+    with pytest.raises(errors.Left, match="the input is good"):
+        await without_engine(job)
+    manifest, told = job.folder.manifest(), job.folder.progress()
+    assert manifest is not None
+    assert told is not None
+    assert (manifest.total, told["total"], told["stage"]) == (16, 16, Stage.VALIDATING)
+    outcome = await runner(job, Engine()).run()
+    # It is the first one that did anything, and no other was lost.
+    assert (outcome.completed, outcome.epoch, outcome.resumed) == (16, 2, 0)
+    assert job.folder.manifest() == manifest
+    assert [path.name for path in job.folder.journal.iterdir()] == ["2.journal"]
+
+
+async def test_without_an_engine_mistakes_end_a_batch(job: Job) -> None:
+    job.input.write_bytes(good_lines(3) + good_lines(1))
+    outcome = await without_engine(job)
+    assert (outcome.status, outcome.error_count) == (Status.FAILED, 1)
+    assert [(one.code, one.line) for one in outcome.errors] == [("duplicate_custom_id", 4)]
+    assert job.folder.manifest() is None
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [
+        ({"cancel": True}, Status.CANCELLED),
+        ({"expires_at": 1.0}, Status.EXPIRED),
+        ({"given_up": "it died"}, Status.COMPLETED),
+    ],
+)
+async def test_without_an_engine_a_batch_is_ended_that_is_to_end(
+    job: Job, told: dict[str, object], status: Status
+) -> None:
+    before = await some_lines_done(job)
+    whole_file.replace(job.folder.control, whole_file.packed(told))
+    outcome = await without_engine(job)
+    assert (outcome.status, outcome.completed) == (status, before["completed"])
+    assert outcome.error_file is not None
+    assert outcome.error_file.lines == 16 - outcome.completed
+
+
+class FolderCancelledMeanwhile(Folder):
+    """That of a batch which somebody cancels when its input was just found to be good."""
+
+    __slots__ = ()
+
+    def put_manifest(self, manifest: Manifest) -> Manifest:
+        found = super().put_manifest(manifest)
+        whole_file.replace(self.control, json.dumps({"cancel": True}).encode())
+        return found
+
+
+async def test_without_an_engine_who_leaves_has_looked_at_what_it_is_told(job: Job) -> None:
+    folder = FolderCancelledMeanwhile(job.folder.path)
+    outcome = await without_engine(replace(job, folder=folder))
+    assert (outcome.status, outcome.total, outcome.completed) == (Status.CANCELLED, 16, 0)
+
+
+async def test_without_an_engine_a_batch_of_which_all_is_recorded_is_over(job: Job) -> None:
+    await runner(job, Engine()).run()
+    job.folder.forget_outcome()
+    job.folder.output.unlink()
+    outcome = await without_engine(job)
+    assert (outcome.status, outcome.completed) == (Status.COMPLETED, 16)
+    assert job.folder.output.exists()
+
+
+async def test_where_there_is_no_engine_nothing_is_sent() -> None:
+    none = NoEngine()
+    with pytest.raises(errors.NotSent):
+        await none.ask(Request(path="/v1/rerank", body=b"{}", request_id="r"))
+    assert (await none.ready(), await none.load()) == (False, None)

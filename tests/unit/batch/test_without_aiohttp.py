@@ -48,6 +48,7 @@ def folder(tmp_path: Path) -> Path:
         (("status", "none"), 2, "there is no batch in none"),
         (("remaining", "in.jsonl"), 2, "no line was run in in.jsonl.batch"),
         (("run", "--help"), 0, "--url"),
+        (("run", "in.jsonl", "--no-engine"), 4, "the input is good"),
         (("submit", "--help"), 0, "--base-url"),
     ],
 )

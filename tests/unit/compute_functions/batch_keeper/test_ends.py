@@ -9,7 +9,7 @@ import pytest
 
 from compute_functions.batch_keeper import ends
 from compute_functions.batch_keeper.ends import Settled, settled
-from compute_functions.batch_keeper.scene import Claim, Host, Standing
+from compute_functions.batch_keeper.scene import DESK, Claim, Host, Standing
 from compute_functions.batch_keeper.working import Run
 from compute_functions.batch_spool.agent_state import AgentState
 from tests.support.simulated_batches import KEY
@@ -181,3 +181,59 @@ def test_one_that_did_lines_before_is_tried_anew_after_a_pause() -> None:
     found = settled(one, host(4), now=NOW)
     assert (found.state.crashes, found.state.not_before, found.failed) == (1, NOW + 5.0, "")
     assert found.state.crashing_since == NOW
+
+
+def at_desk(*, is_over: bool = False, unexamined: bool = False, **changes: object) -> Claim:
+    one = replace(claim(recorded=0, **changes), ends=is_over, unexamined=unexamined)
+    return replace(one, state=replace(one.state, instance=DESK, recorded=0))
+
+
+def desk(status: int | None = None, *, epoch: int = 3) -> Host:
+    return replace(host(status, epoch=epoch), instance=DESK, key=None)
+
+
+def test_one_whose_input_is_good_waits_for_its_instance_without_a_setback() -> None:
+    one = at_desk(setbacks=2, crashes=2, crashing_since=LONG_AGO)
+    found = settled(one, desk(4), now=NOW).state
+    assert (found.instance, found.reason, found.not_before) == (None, "", 0.0)
+    # What its runners died of before is over.
+    assert (found.setbacks, found.crashes, found.crashing_since) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["is_over", "unexamined"])
+def test_one_whose_runner_left_the_desk_too_early_goes_there_again_after_a_pause(
+    kind: str,
+) -> None:
+    found = settled(at_desk(**{kind: True}), desk(4), now=NOW).state
+    assert (found.instance, found.not_before) == (None, NOW + ends.PAUSE_S)
+    assert found.reason == "its runner was told to leave"
+
+
+@pytest.mark.parametrize("status", [-9, 1, 70])
+def test_runners_that_die_of_an_input_are_tried_for_half_an_hour(status: int) -> None:
+    first = settled(at_desk(unexamined=True), desk(status), now=NOW)
+    assert (first.state.crashes, first.state.not_before) == (1, NOW + ends.PAUSE_S)
+    tried = at_desk(unexamined=True, crashes=ends.MOST_CRASHES - 1, crashing_since=LONG_AGO)
+    assert f"its runner died (status {status})" in settled(tried, desk(status), now=NOW).failed
+
+
+def test_a_disk_that_fails_while_an_input_is_looked_through_gives_nothing_up() -> None:
+    found = settled(at_desk(unexamined=True, setbacks=99), desk(6), now=NOW)
+    assert (found.failed, found.state.crashes) == ("", 0)
+    assert found.state.reason == "the cluster's disk fails; tried again later"
+
+
+def test_an_outcome_of_one_at_the_desk_is_waited_for() -> None:
+    for status in (0, 3):
+        found = settled(at_desk(unexamined=True), desk(status), now=NOW).state
+        assert (found.instance, found.over_at) == (DESK, NOW)
+
+
+def test_what_an_agent_that_ended_had_begun_is_begun_again_without_a_pause() -> None:
+    one = at_desk(unexamined=True, since=NOW - ends.BEGINS_S - 1)
+    for there in (desk(epoch=2), replace(desk(), runs={})):
+        found = settled(one, there, now=NOW).state
+        assert (found.instance, found.not_before, found.setbacks) == (None, 0.0, 0)
+    # Its own runner is about to begin.
+    soon = at_desk(unexamined=True, since=NOW - 1)
+    assert settled(soon, replace(desk(), runs={}), now=NOW).state == soon.state

@@ -64,6 +64,13 @@ def test_a_batch_that_pauses(site: SimulatedBatches) -> None:
     assert not expected(site, LOADS)
 
 
+def test_a_batch_whose_input_is_to_be_looked_through(site: SimulatedBatches) -> None:
+    for name in ("b", "c"):
+        site.add(SimulatedBatch(batch=name, owner="ann", lines=10, unexamined=True))
+    # The one is at the desk, and the other waits for that.
+    assert not expected(site, LOADS)
+
+
 def test_batches_that_ask_the_engine_nothing_more(site: SimulatedBatches) -> None:
     for number in range(DESKS + 1):
         site.add(SimulatedBatch(batch=f"b{number}", owner="ann", lines=10))

@@ -61,3 +61,14 @@ def test_without_a_salt_there_is_none_and_nothing_of_ours_that_it_does_not_need(
     environment = runner_command.environment(order(), {"PATH": "/bin", "SECRET": "s"})
     no_certificates = {"SSL_CERT_FILE": "/dev/null", "SSL_CERT_DIR": "/dev/null"}
     assert environment == {"PATH": "/bin", **no_certificates}
+
+
+@pytest.mark.parametrize(
+    ("target", "has_engine"), [(Target(), False), (Target(endpoint="/engine.sock"), True)]
+)
+def test_a_runner_beside_the_agent_has_no_engine(target: Target, has_engine: bool) -> None:
+    command = runner_command.command(order(), BatchFolder(Path("/spool/b")), 3, target)
+    parser = ArgumentParser()
+    run_options.add_to(parser)
+    given = parser.parse_args(command[command.index("run") + 1 :])
+    assert run_options.job(given, most=1).has_engine is has_engine

@@ -27,6 +27,8 @@ from tests.support.eventually import eventually, soon
 from tests.support.hanging_file import HangingFile
 
 BATCH, INSTANCE = "batch_00000001", "tiny-1"
+#: Nobody listens there: a runner waits for it, for a while.
+SILENT = Target(endpoint="http://127.0.0.1:9")
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ class TargetThatSaysSo:
 
     def __call__(self) -> Target:
         self.asked.set()
-        return Target()
+        return SILENT
 
 
 @dataclass(slots=True)
@@ -204,7 +206,7 @@ async def test_an_instance_says_nothing_of_a_runner_that_its_disk_does_not_let_b
     """So the agent has the batch done elsewhere; an instance still does others."""
     site.spool.prepare()
     hanging = HangingFile.at(site.folder().order)
-    place = Place(spool=site.spool, instance=INSTANCE, target=Target(), folder=tmp_path)
+    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
     runs = BatchRuns(place, NoCallers(), BatchAllowance(1.25))
     runs.start()
     working = asyncio.create_task(runs.run())
@@ -229,7 +231,7 @@ async def test_a_runner_that_is_begun_while_its_instance_is_told_to_drain_leaves
 ) -> None:
     site.spool.prepare()
     Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
-    place = Place(spool=site.spool, instance=INSTANCE, target=Target(), folder=tmp_path)
+    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
     # It is asked how many callers there are when a runner is about to begin.
     callers = NoCallers(lambda: runs.drain())  # noqa: PLW0108 - it is made below
     runs = BatchRuns(place, callers, BatchAllowance(1.25))

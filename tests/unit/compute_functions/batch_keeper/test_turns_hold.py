@@ -9,24 +9,28 @@ from hypothesis import strategies as st
 
 from compute_functions.batch_keeper import ends
 from compute_functions.batch_keeper.scene import DESK, Scene, Standing
-from compute_functions.batch_keeper.turns import DESKS, Decision
+from compute_functions.batch_keeper.turns import DESKS, EXAMINATIONS, Decision
 from tests.support.simulated_batches import KEY, OTHER, SimulatedBatch, SimulatedBatches
 
 MOST_BATCHES = 12
 
 batches = st.builds(
-    lambda owner, lines, weight, key: SimulatedBatch(
-        batch="", owner=owner, lines=lines, weight=weight, key=key
+    lambda owner, lines, weight, key, large: SimulatedBatch(
+        batch="", owner=owner, lines=lines, weight=weight, key=key, unexamined=large
     ),
     owner=st.sampled_from(["ann", "bob", "cat"]),
     lines=st.integers(1, 400),
     weight=st.sampled_from([0.5, 1.0, 4.0]),
     key=st.sampled_from([KEY, OTHER]),
+    large=st.booleans(),
 )
 events = st.lists(
     st.tuples(
         st.sampled_from(
-            ["start", "kill", "drain", "hold", "mend", "die", "leave", "disk", "taken", "cancel"]
+            [
+                *("start", "kill", "drain", "hold", "mend"),
+                *("die", "leave", "disk", "taken", "cancel", "die-at-desk"),
+            ]
         ),
         st.integers(0, 10),
         st.integers(1, 30),
@@ -43,6 +47,8 @@ def happen(site: SimulatedBatches, event: str, which: int) -> None:
         site.start(f"new-{len(names)}-{site.now:.0f}", key=KEY if which % 2 else OTHER)
     elif event == "cancel":
         site.batches[f"b{which % len(site.batches)}"].cancelled = True
+    elif event == "die-at-desk":
+        site.crash(DESK, -9)
     elif name:
         happen_to(site, event, name)
 
@@ -71,16 +77,47 @@ def check(scene: Scene, decision: Decision) -> None:
         host = scene.hosts[name or ""]
         at_work = {batch for batch, run in host.runs.items() if run.status is None}
         assert host.standing is Standing.READY
-        most = DESKS if name == DESK else scene.turns
-        assert len(given_to[name or ""] | at_work) <= most
+        taken = given_to[name or ""] | at_work
+        if name == DESK:
+            check_desk(scene, decision, taken)
+        else:
+            assert len(taken) <= scene.turns
     for batch in decision.assigned:
         claim, state = before[batch], decision.states[batch]
         host = scene.hosts[state.instance or ""]
-        assert host.key == (None if claim.ends or state.given_up else claim.key)
+        assert host.key == (claim.key if claim.wants_engine and not state.given_up else None)
         waited = scene.now - claim.state.since >= ends.LONGEST_END_PAUSE_S
         assert claim.state.not_before <= scene.now or (claim.ends and waited)
         check_alone(scene, decision, batch)
     check_quantum(scene, decision)
+    check_demand(scene, decision)
+
+
+def check_desk(scene: Scene, decision: Decision, taken: set[str]) -> None:
+    """One input is looked through at a time, and holds up nobody whose results are written."""
+    examined = {
+        claim.batch
+        for claim in scene.claims
+        if claim.batch in taken and not claim.ends and not decision.states[claim.batch].given_up
+    }
+    if examined & decision.assigned:
+        assert len(examined) <= EXAMINATIONS
+    if (taken - examined) & decision.assigned:
+        assert len(taken - examined) <= DESKS
+
+
+def check_demand(scene: Scene, decision: Decision) -> None:
+    """Models are wanted for those that could ask them something now."""
+    wanting = {
+        claim.batch
+        for claim in scene.claims
+        if (state := decision.states.get(claim.batch)) is not None
+        and claim.wants_engine
+        and not state.given_up
+        and state.instance != DESK
+        and (state.instance is not None or state.not_before <= scene.now)
+    }
+    assert sum(one.waiting + one.running for one in decision.demand) == len(wanting)
 
 
 def check_alone(scene: Scene, decision: Decision, batch: str) -> None:

@@ -19,7 +19,7 @@ from batch.control import Control
 from batch.folder import Folder
 from batch.progress import Progress, Stage
 from batch.use import Use
-from compute_functions.batch_spool import control, forgetting, order_file
+from compute_functions.batch_spool import checking, control, forgetting, order_file
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.batch_spool.calls import batch_file, run_batch
 from compute_functions.batch_spool.fate import begin
@@ -197,6 +197,59 @@ def test_a_batch_that_waits_tells_for_what_and_one_that_runs_how_far_it_is(
     waiting = site.report()
     assert (waiting.state, waiting.completed) == (BatchState.WAITING, 1)
     assert (waiting.lines_per_s, waiting.left_s) == (None, None)
+
+
+def test_a_large_input_is_validated_until_it_was_looked_through(
+    site: BatchSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "AT_ONCE_BYTES", len(lines()) - 1)
+    site.taken(order())
+    assert site.report().state is BatchState.RECEIVING
+    site.upload(lines())
+    folder = site.folder()
+
+    def said() -> tuple[BatchState, str]:
+        told = site.report()
+        return told.state, told.reason
+
+    assert said() == (BatchState.VALIDATING, "")
+    AgentState(fence=1, reason="after others").write(folder)
+    assert said() == (BatchState.VALIDATING, "after others")
+    AgentState(fence=1, epoch=1, instance="the agent", reason="it is at it").write(folder)
+    assert said() == (BatchState.VALIDATING, "it is at it")
+
+    assert site.view().wants_examination
+    whole_file.replace(folder.work / "batch.json", whole_file.packed({"total": 3}))
+    whole_file.replace(folder.progress, whole_file.packed({"stage": "validating", "total": 3}))
+    assert not site.view().wants_examination
+    # Its runner is about to leave, and nothing runs.
+    assert said() == (BatchState.VALIDATING, "it is at it")
+    AgentState(fence=1, epoch=1, reason="for an instance").write(folder)
+    assert said() == (BatchState.WAITING, "for an instance")
+
+
+def test_a_batch_with_a_line_recorded_is_not_looked_through_again(
+    site: BatchSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "AT_ONCE_BYTES", len(lines()) - 1)
+    site.taken(order())
+    site.upload(lines())
+    assert site.view().wants_examination
+    AgentState(fence=1, epoch=1, recorded=1).write(site.folder())
+    assert not site.view().wants_examination
+    AgentState(fence=1, epoch=1).write(site.folder())
+    whole_file.replace(site.folder().progress, whole_file.packed({"completed": 1}))
+    assert not site.view().wants_examination
+
+
+def test_an_input_that_was_looked_through_when_it_came_is_not_again(
+    site: BatchSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "AT_ONCE_BYTES", len(lines()))
+    site.taken(order())
+    site.upload(lines())
+    assert site.report().state is BatchState.WAITING
+    assert not site.view().wants_examination
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled", "expired"])

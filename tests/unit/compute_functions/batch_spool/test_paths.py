@@ -154,7 +154,7 @@ def test_a_large_input_is_taken_by_the_agent_later(alices: BatchSite, project: P
         input_copy.receive(alices.folder(), wanted, alices.access)
         assert alices.folder().input.stat().st_size == AT_ONCE_BYTES + 1
     assert names(alices.folder().work) == ["input.jsonl"]
-    assert alices.report().state is BatchState.WAITING
+    assert alices.report().state is BatchState.VALIDATING
 
 
 def test_a_large_input_waits_for_room(alices: BatchSite, project: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_large_input_waits_for_room(alices: BatchSite, project: Path) -> None:
 
     _change(alices, keep_free_bytes=0)
     input_copy.receive(alices.folder(), wanted, alices.access)
-    assert alices.report().state is BatchState.WAITING
+    assert alices.report().state is BatchState.VALIDATING
 
 
 @pytest.mark.parametrize("how", ["gone", "closed", "link", "too large"])

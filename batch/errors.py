@@ -4,6 +4,7 @@ BatchError
 ├── InputRefused          the input file is not one that can be run: its maker must mend it
 ├── InputUnreadable       the file system did not give what the file holds: try again
 ├── KeyUnreadable         the file with the engine's key cannot be read: a wrong argument
+├── AtWork                another runner seems to be at work: wait for it, or say that you take over
 ├── TakenOver             another runner has a higher epoch: leave everything to it
 ├── DiskFailed            the batch folder refused, or did not answer in time: resume later
 ├── Withheld              one request was not sent: it was not its turn any more
@@ -40,6 +41,17 @@ class InputUnreadable(BatchError):
 
 class KeyUnreadable(BatchError):
     """The file with the engine's key cannot be read."""
+
+
+class AtWork(BatchError):
+    """A runner told something a moment ago, and would be taken over."""
+
+    def __init__(self, silent_s: float) -> None:
+        super().__init__(
+            f"a runner seems to be at work there: it told its progress {silent_s:.0f} s ago. "
+            "This one would take its turn, and not go on with it; give --epoch if you want that"
+        )
+        self.silent_s = silent_s
 
 
 class TakenOver(BatchError):

@@ -13,6 +13,8 @@ from batch.use import Use
 
 #: The rate is that of so much of the past (seconds).
 RATE_OVER_S = 30.0
+#: A runner tells its progress every second. After this silence there seems to be none (seconds).
+SILENT_S = 10.0
 
 
 class Stage(StrEnum):

@@ -2,8 +2,9 @@
 
 Run it again and it goes on where it ended, whatever ended it.
 
-Exit status: 0 over, 2 wrong arguments, 3 the input is refused, 4 ended before the end: run again,
-5 another runner has taken over, 6 the disk failed: run again when it works.
+Exit status: 0 over, 2 wrong arguments, 3 the input is refused, 4 ended before the end: run again
+(with --no-engine: the input is good), 5 another runner has taken over, 6 the disk failed: run again
+when it works.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _SubParsersAction
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -29,6 +31,7 @@ from batch.concurrency import MOST
 from batch.folder import Folder
 from batch.input_file import InputFile
 from batch.outcome import Outcome, Status
+from batch.progress import SILENT_S
 from batch.runner import Runner
 from batch.standing import Standing
 from batch.transports.no_engine import NoEngine
@@ -50,6 +53,7 @@ _log = logging.getLogger(__name__)
 
 _STATUSES: tuple[tuple[type[errors.BatchError], int, str], ...] = (
     (errors.KeyUnreadable, WRONG, ""),
+    (errors.AtWork, WRONG, ""),
     (errors.TakenOver, TAKEN_OVER, ""),
     (errors.DiskFailed, DISK, "the disk failed: "),
     (errors.InputUnreadable, DISK, "the input cannot be read: "),
@@ -93,6 +97,8 @@ def run(given: Namespace) -> int:
 
 async def _run(given: Namespace, shown: Screen) -> Outcome:
     address = None if given.no_engine else run_options.address(given)
+    if given.no_engine and given.epoch is None:
+        await asyncio.to_thread(_require_nobody_at_work, run_options.folder(given))
     if given.folder is None:
         folder = run_options.folder(given)
         refused = await asyncio.to_thread(_refused_at_once, given.input, folder)
@@ -102,7 +108,7 @@ async def _run(given: Namespace, shown: Screen) -> Outcome:
     async with _opened(address) as engine:
         most = _connections(given.concurrency or MOST)
         runner = Runner(run_options.job(given, most=most), engine, tell=shown.show)
-        with _signals(runner, shown):
+        with _signals(runner, shown, waits=not given.no_engine):
             return await runner.run()
 
 
@@ -139,6 +145,17 @@ def _preempt_nobody() -> None:
         _log.warning("no_batch_scheduling %s", error)
 
 
+def _require_nobody_at_work(folder: Folder) -> None:
+    """Raise `AtWork` if a runner would be taken over by one that does not go on with its lines."""
+    if folder.outcome() is not None:
+        return
+    at = (folder.progress() or {}).get("at")
+    silent_s = time.time() - at if isinstance(at, int | float) else SILENT_S
+    # One on a node whose clock is ahead is there, too.
+    if silent_s < SILENT_S:
+        raise errors.AtWork(max(0.0, silent_s))
+
+
 def _refused_at_once(path: Path, folder: Folder) -> Outcome | None:
     """Refuse what is no file before a folder is made for it, which would be nobody's."""
     if folder.path.exists():
@@ -160,15 +177,18 @@ def _allow_another_try(folder: Folder) -> None:
 
 
 @contextmanager
-def _signals(runner: Runner, shown: Screen) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the run in order, and a second Ctrl-C at once."""
+def _signals(runner: Runner, shown: Screen, *, waits: bool) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the run in order, and a second Ctrl-C at once.
+
+    One that `waits` may have lines under way.
+    """
     loop = asyncio.get_running_loop()
     asked = 0
 
     def interrupted() -> None:
         nonlocal asked
         asked += 1
-        if asked == 1:
+        if asked == 1 and waits:
             shown.say("Waiting for the lines under way. Once more Ctrl-C: do not wait.")
         runner.leave(within_s=None if asked == 1 else 0.0)
 

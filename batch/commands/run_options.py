@@ -47,7 +47,9 @@ def _add_engine(engine: _ArgumentGroup) -> None:
     place.add_argument(
         "--no-engine",
         action="store_true",
-        help="there is none: check the input, or end a batch that is to end, and ask nothing",
+        help="there is none: check the input, or end a batch that is to end, and ask nothing; it "
+        "takes the turn as every run, so it refuses where one seems to be at work, unless --epoch "
+        "says that it may",
     )
     engine.add_argument("--api-key-file", type=Path, metavar="FILE", help="the key that opens it")
     engine.add_argument(

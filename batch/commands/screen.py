@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -16,7 +17,7 @@ from batch.commands.standing_line import StandingLine, joined
 from batch.errors import DiskFailed
 from batch.folder import Folder
 from batch.outcome import Outcome, Status
-from batch.progress import Progress, Stage
+from batch.progress import SILENT_S, Progress, Stage
 
 _BAR = 24
 #: In place of an input of which nobody knows where it is.
@@ -164,7 +165,9 @@ class LastingScreen:
 
 def as_line(progress: Progress) -> str:
     """Return the progress as one line, without the reason."""
-    if progress.stage is Stage.VALIDATING:
+    # One that was at that when it ended, as without an engine, has left its counts.
+    is_left = progress.total > 0 and time.time() - progress.at > SILENT_S
+    if progress.stage is Stage.VALIDATING and not is_left:
         return "reading the input …"
     return "  ".join(_parts(progress))
 

@@ -18,14 +18,12 @@ from batch.commands.printable import printable
 from batch.commands.screen import Screen
 from batch.errors import DiskFailed
 from batch.folder import Folder
-from batch.progress import Progress
+from batch.progress import SILENT_S, Progress
 
 T = TypeVar("T")
 
 TOLD, NO_BATCH, DISK = 0, 2, 6
 EVERY_S = 1.0
-#: A runner tells its progress every second. After this silence it is called so (seconds).
-SILENT_S = 10.0
 
 
 def add_to(commands: _SubParsersAction[ArgumentParser]) -> None:

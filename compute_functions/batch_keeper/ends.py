@@ -25,6 +25,8 @@ LONGEST_END_PAUSE_S = 60.0
 #: minutes, as its disk may, must not cost all its batches.
 MOST_CRASHES, CRASHES_FOR_S = 6, 1_800.0
 _DISK_FAILS = "the cluster's disk fails; tried again later"
+_TOLD_TO_LEAVE = "its runner was told to leave"
+_LEFT_EARLY = "its runner left before its results were written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +90,13 @@ def _to_be_resumed(claim: Claim, *, now: float) -> Settled:
 
 def _left_desk(claim: Claim, *, now: float) -> AgentState:
     """Let a batch whose input is good wait for its instance; else something ended its runner."""
-    if not claim.wants_engine:
-        return _set_back(claim, "its runner was told to leave", now=now)
+    if claim.unexamined:
+        return _set_back(claim, _TOLD_TO_LEAVE, now=now)
+    if claim.ends:
+        again = _set_back(claim, _LEFT_EARLY, now=now)
+        # It was cancelled between its runner's last look and ours: the next one ends it at once.
+        # Only where that happens again something is wrong.
+        return again if again.setbacks > 1 else replace(again, reason="", not_before=0.0)
     examined = _released(claim, "", now=now)
     return replace(examined, setbacks=0, crashes=0, crashing_since=0.0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from compute_functions.batch_keeper import ends
 from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Standing
@@ -19,6 +20,9 @@ from compute_functions.reconciler.model_key import ModelKey
 #: So many batches at once have their results written beside the agent, and so many others their
 #: input looked through: neither waits for the other.
 DESKS, EXAMINATIONS = 2, 1
+#: That takes seconds, or a minute. One that takes longer than this (seconds) hangs, as its disk may
+#: for hours: the next one does not wait for it, unless so many hang already.
+EXAMINES_FOR_S, MOST_EXAMINATIONS = 900.0, 3
 _TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
 _TAKE_NONE = (
@@ -95,11 +99,14 @@ class _Table:
         for claim in claims.values():
             if claim.state.instance is not None:
                 self._given.setdefault(claim.state.instance, set()).add(claim.batch)
-        #: Whose input is being looked through.
+        #: Whose input is being looked through, and which of these may be done in a moment.
         self._examined = {
             claim.batch
             for claim in claims.values()
             if claim.state.instance == DESK and not claim.ends
+        }
+        self._timely = {
+            batch for batch in self._examined if _is_timely(claims[batch].state, scene.now)
         }
         self._free = {name: self._places(host) for name, host in scene.hosts.items()}
         self._hosts: dict[ModelKey | None, list[str]] = {}
@@ -129,9 +136,13 @@ class _Table:
             for claim in self._claims.values()
             if claim.state.instance is None and _is_due(claim, self._scene.now)
         )
-        shares = self._scene.shares
         free = (claim for claim in found if self._has_left(claim))
-        return sorted(free, key=lambda claim: (shares.of(claim.share_of), *claim.order))
+        return sorted(free, key=self._turn)
+
+    def _turn(self, claim: Claim) -> tuple[int, float, float, str]:
+        # An input that something is wrong with holds up no other, whoever has had less.
+        setbacks = claim.state.setbacks if claim.unexamined and not claim.ends else 0
+        return setbacks, self._scene.shares.of(claim.share_of), *claim.order
 
     def _has_left(self, claim: Claim) -> bool:
         """Tell whether no runner works on a batch any more, or has had its time to leave."""
@@ -148,14 +159,17 @@ class _Table:
                 self._assign(claim, max(names, key=lambda name: (self._free[name], name)))
 
     def _has_place(self, name: str, claim: Claim) -> bool:
-        if name == DESK and not claim.ends:
-            return len(self._examined) < EXAMINATIONS
-        return self._free[name] > 0
+        if name != DESK or claim.ends:
+            return self._free[name] > 0
+        # Those that were cancelled meanwhile are counted as ends, and have runners all the same.
+        is_bounded = self._free[name] >= 0 and len(self._examined) < MOST_EXAMINATIONS
+        return is_bounded and len(self._timely) < EXAMINATIONS
 
     def _assign(self, claim: Claim, instance: str) -> None:
         is_examined = instance == DESK and not claim.ends
         if is_examined:
             self._examined.add(claim.batch)
+            self._timely.add(claim.batch)
         else:
             self._free[instance] -= 1
         self.assigned.add(claim.batch)
@@ -237,6 +251,30 @@ def _at_work(host: Host) -> set[str]:
     return {batch for batch, run in host.runs.items() if run.status is None}
 
 
+def _is_timely(state: AgentState, now: float) -> bool:
+    """Tell whether an input that is looked through may be done in a moment; else it hangs."""
+    return 0 <= now - state.since < EXAMINES_FOR_S
+
+
+def _wanted(claim: Claim, scene: Scene) -> Literal["waiting", "running"] | None:
+    """Return as what a batch wants its model; None if it does not.
+
+    One whose input is still looked through starts none, and keeps one that it will need soon.
+    """
+    instance = claim.state.instance
+    if claim.ends or claim.state.not_before > scene.now:
+        return None
+    if instance not in {None, DESK}:
+        return "running"
+    if instance is None and not claim.unexamined:
+        return "waiting"
+    if instance == DESK and not _is_timely(claim.state, scene.now):
+        return None
+    hosts = scene.hosts.values()
+    is_there = any(host.key == claim.key and host.standing in _TAKING for host in hosts)
+    return "running" if is_there else None
+
+
 def _demanded(claim: Claim, scene: Scene) -> ModelKey:
     """Return the instances that a batch needs: it may run where it did before its file changed."""
     host = scene.hosts.get(claim.state.instance or "")
@@ -247,21 +285,18 @@ def _demanded(claim: Claim, scene: Scene) -> ModelKey:
 
 def _demand(claims: Iterable[Claim], scene: Scene) -> tuple[ModelDemand, ...]:
     """Return how much models are wanted for batches: for those that run, and those that could."""
-    sums: dict[ModelKey, list[int]] = {}
+    sums: dict[ModelKey, Counter[str]] = {}
     for claim in claims:
-        instance = claim.state.instance
-        is_wanted = claim.wants_engine if instance is None else not claim.ends
-        if instance == DESK or not is_wanted or claim.state.not_before > scene.now:
-            continue
-        counts = sums.setdefault(_demanded(claim, scene), [0, 0])
-        counts[instance is not None] += 1
+        wanted = _wanted(claim, scene)
+        if wanted is not None:
+            sums.setdefault(_demanded(claim, scene), Counter())[wanted] += 1
     return tuple(
         ModelDemand(
             model=key.model,
             framework=key.framework,
             purpose=key.purpose,
-            waiting=waiting,
-            running=running,
+            waiting=counts["waiting"],
+            running=counts["running"],
         )
-        for key, (waiting, running) in sorted(sums.items())
+        for key, counts in sorted(sums.items())
     )

@@ -50,8 +50,10 @@ class BatchView:
     def wants_examination(self) -> bool:
         """Whether its input is still to be looked through, before an engine is wanted for it.
 
-        A small one was when it came.
+        A small one was when it came. One of which runners die is left to an instance's.
         """
+        if self.state is not None and self.state.crashes >= checking.MOST_DEATHS:
+            return False
         is_large = (self.input_bytes or 0) > checking.AT_ONCE_BYTES
         return is_large and self.examined is None and not self.recorded
 

@@ -85,8 +85,9 @@ class SiteAgent:
         self._look = Look(now=now, clock=clock, unsure_s=setup.unsure_s)
         self._scheduler = SchedulerWatch(setup.driver, troubles, poll_s=setup.poll_s, clock=clock)
         self._acts = Acts(setup, disk=disk, troubles=troubles)
+        self._wake = asyncio.Event()
         self._batches = (
-            AgentBatches(setup, setup.batches, disk=disk, troubles=troubles)
+            AgentBatches(setup, setup.batches, disk=disk, troubles=troubles, changed=self._wake.set)
             if setup.batches
             else None
         )
@@ -94,7 +95,6 @@ class SiteAgent:
         self._memory = Memory()
         self._clock_steps = ClockSteps(now=now, clock=clock)
         self._outlooks: tuple[ModelOutlook, ...] = ()
-        self._wake = asyncio.Event()
         self._outranked_since: float | None = None
         self._missed_since: dict[str, float] = {}
         self._vouched_at: dict[str, float] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,10 +49,19 @@ _NOT_DESIRED = "no gateway wants its model here any more"
 
 
 class AgentBatches:
-    """The batches of a site that takes some, while its agent holds the lease."""
+    """The batches of a site that takes some, while its agent holds the lease.
+
+    `changed` is called when a runner beside the agent begins or ends: another look may do more.
+    """
 
     def __init__(
-        self, setup: Setup, settings: BatchSettings, *, disk: Disk, troubles: Troubles
+        self,
+        setup: Setup,
+        settings: BatchSettings,
+        *,
+        disk: Disk,
+        troubles: Troubles,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._setup = setup
         self._settings = settings
@@ -62,7 +71,7 @@ class AgentBatches:
         self._desk = Desk(self._spool, require=setup.lease.require)
         self._hosts = Hosts(setup.policy, clock=setup.clock)
         self._chores = Chores(self._spool, settings, self._desk)
-        self._runners = Runners(self._spool, target=Target, changed=lambda: None)
+        self._runners = Runners(self._spool, target=Target, changed=changed)
         self._shares = Shares()
         self._saved_at = setup.clock()
         self.demand = Demand(hub=HUB)

@@ -9,6 +9,7 @@ from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Stand
 from compute_functions.batch_keeper.shares import Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_keeper.working import Run
+from compute_functions.batch_spool import checking
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.reconciler.model_key import ModelKey
 
@@ -48,7 +49,7 @@ class SimulatedBatch:
             created_at=self.created_at,
             state=self.state,
             ends=self.cancelled or bool(self.state.given_up),
-            unexamined=self.unexamined,
+            unexamined=self.unexamined and self.state.crashes < checking.MOST_DEATHS,
             recorded=self.recorded,
         )
 
@@ -189,6 +190,7 @@ class SimulatedBatches:
                 batch.unexamined = False
                 self.exit(runner, 4)
         else:
+            batch.unexamined = False
             more = min(lines, batch.lines - batch.done)
             batch.done += more
             self.used[batch.owner] = self.used.get(batch.owner, 0.0) + more

@@ -16,6 +16,7 @@ import pytest
 
 from batch.__main__ import main
 from batch.concurrency import LONG_START, MOST
+from batch.progress import SILENT_S
 from tests.support import batch_runs
 from tests.support.batch_runs import (
     BatchEngine,
@@ -29,6 +30,7 @@ from tests.support.batch_runs import (
     results,
     write_input,
 )
+from tests.support.hanging_file import HangingFile
 from tests.support.terminal import TerminalOf
 
 
@@ -188,6 +190,44 @@ async def test_an_input_is_checked_without_an_engine_and_run_later(
     bad = write_input(tmp_path / "bad.jsonl", [line(1), line(1)])
     assert await finished(tmp_path / "bad", str(bad), "--no-engine") == 3
     assert outcome(tmp_path / "bad")["errors"][0]["line"] == 2
+
+
+async def test_without_an_engine_nobody_s_turn_is_taken_unless_that_is_said(
+    tmp_path: Path, folder: Path
+):
+    path = input_of(tmp_path, "a")
+    assert await finished(folder, path, "--no-engine") == 4
+    # That one told something a moment ago.
+    assert await finished(folder, path, "--no-engine") == 2
+    assert batch_runs.said(folder)[-1]["message"].startswith("a runner seems to be at work there")
+    assert batch_runs.names(folder / "epochs") == ["1"]
+    assert await finished(folder, path, "--no-engine", "--epoch", "7") == 4
+    told = batch_runs.progress(folder)
+    (folder / "progress.json").write_text(json.dumps({**told, "at": told["at"] - SILENT_S}))
+    assert await finished(folder, path, "--no-engine") == 4
+    assert batch_runs.names(folder / "epochs") == ["1", "7", "8"]
+
+
+async def test_without_an_engine_a_batch_that_is_over_is_told_and_a_mended_input_checked(
+    tmp_path: Path,
+):
+    path = write_input(tmp_path / "in.jsonl", ["{}"])
+    assert await batch_runs.by_hand("run", str(path), "--no-engine") == 3
+    assert await batch_runs.by_hand("run", str(path), "--no-engine") == 3
+    write_input(path, [line(1)])
+    assert await batch_runs.by_hand("run", str(path), "--no-engine") == 4
+
+
+async def test_without_an_engine_ctrl_c_waits_for_no_line(tmp_path: Path, folder: Path):
+    path = input_of(tmp_path, "a")
+    batch_runs.tell(folder, {})
+    HangingFile.at(folder / "batch.json")
+    async with batch_run(folder, path, "--no-engine") as run:
+        await reached(lambda: batch_runs.progress(folder), run)
+        run.signal(signal.SIGINT)
+        assert await run.ended() == 4
+    messages = [one["message"] for one in batch_runs.said(folder) if "message" in one]
+    assert messages == ["asked to leave before the first line"]
 
 
 async def test_what_gateways_reserve_is_one_s_own_before_an_engine_of_one_s_own(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -17,13 +18,21 @@ from compute_functions.batch_spool import checking, fate
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.contract.batches import BatchReport, BatchState
 from compute_functions.site import VARIABLE
+from compute_functions.site_agent import agent
+from compute_functions.site_agent.batches import AgentBatches
+from compute_functions.site_agent.disk import Disk
+from compute_functions.site_agent.troubles import Troubles
 from tests.support.agent_in_memory import AgentPlant, desired
 from tests.support.batch_orders import BatchSite, lines, order, sum_of
 from tests.support.batch_runs import batch_engine_in, finished
+from tests.support.eventually import eventually
+from tests.support.hanging_file import HangingFile
 
 BATCH = "batch_00000001"
 #: A look of the agent is a second of its clock; a runner is a process of its own (seconds).
 BETWEEN_S, LONG_S = 0.1, 60.0
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -112,3 +121,60 @@ async def test_one_that_an_agent_before_had_begun_to_look_through(plant: Plant) 
     await plant.until(lambda one: one.state is BatchState.WAITING)
     assert plant.epochs() == [1, 2]
     assert plant.agents.trouble == ""
+
+
+async def test_the_agent_looks_again_as_soon_as_a_runner_beside_it_ends(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "LOOK_S", LONG_S)
+    plant.submit(lines(3))
+    running = asyncio.create_task(plant.agents.agent.run())
+    try:
+        waits = BatchState.WAITING
+        await eventually(lambda: plant.batches.report().state is waits, seconds=LONG_S / 2)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+class DiskOnWhichARunnerEnds(Disk):
+    """Once, when something was read, a runner that could not begin before begins, and ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hanging: HangingFile | None = None
+
+    async def do(self, work: Callable[[], _T]) -> _T:
+        found = await super().do(work)
+        hanging, self.hanging = self.hanging, None
+        if hanging is not None:
+            with hanging.let_go():
+                await eventually(lambda: not is_attended(), seconds=LONG_S)
+        return found
+
+
+def is_attended() -> bool:
+    """Tell whether there is a runner beside the agent."""
+    return f"runner {BATCH}" in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_one_whose_runner_ended_during_a_look_is_not_taken_for_one_whose_runner_left(
+    plant: Plant,
+) -> None:
+    """How runners are is noted first: what they wrote before that is read."""
+    plant.submit(lines(3))
+    settings = plant.agents.config.batches
+    assert settings is not None
+    with DiskOnWhichARunnerEnds() as disk:
+        batches = AgentBatches(plant.agents.setup(), settings, disk=disk, troubles=Troubles())
+        await batches.load()
+        hanging = HangingFile.at(plant.batches.folder().log)
+        seen = []
+        for look in range(3):
+            disk.hanging = hanging if look == 1 else None
+            await batches.look((), None, ())
+            state = plant.batches.view().state
+            assert state is not None
+            seen.append((state.instance, state.setbacks, state.not_before))
+        await batches.close()
+    assert seen == [(DESK, 0, 0.0), (DESK, 0, 0.0), (None, 0, 0.0)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from batch.folder import Folder, Manifest
 from batch.line_error import LineError
 from batch.metrics import Metrics
 from batch.outcome import FileSum, Outcome, Status
-from batch.progress import RATE_OVER_S, Progress, Rate, Stage
+from batch.progress import RATE_OVER_S, SILENT_S, Progress, Rate, Stage
 from batch.rules import Rules
 from batch.use import Use
 from tests.support.terminal import TerminalOf
@@ -94,7 +95,14 @@ def test_a_line_says_how_far_it_is():
     ],
 )
 def test_a_line_says_what_it_is_at(stage: Stage, expected: str):
-    assert expected in screen.as_line(replace(RUNNING, stage=stage))
+    assert expected in screen.as_line(replace(RUNNING, stage=stage, at=time.time()))
+
+
+def test_of_one_that_ended_when_it_had_read_the_input_the_counts_are_shown():
+    left = replace(RUNNING, stage=Stage.VALIDATING, at=time.time() - SILENT_S - 1)
+    assert "500 of 1,000" in screen.as_line(left)
+    # Nobody knows any yet.
+    assert screen.as_line(replace(left, total=0)) == "reading the input …"
 
 
 def test_before_the_first_answer_there_is_no_estimate():

@@ -200,13 +200,22 @@ def test_one_whose_input_is_good_waits_for_its_instance_without_a_setback() -> N
     assert (found.setbacks, found.crashes, found.crashing_since) == (0, 0, 0.0)
 
 
-@pytest.mark.parametrize("kind", ["is_over", "unexamined"])
-def test_one_whose_runner_left_the_desk_too_early_goes_there_again_after_a_pause(
-    kind: str,
+@pytest.mark.parametrize("is_over", [False, True])
+def test_one_whose_runner_left_before_its_input_was_read_goes_there_again_after_a_pause(
+    is_over: bool,
 ) -> None:
-    found = settled(at_desk(**{kind: True}), desk(4), now=NOW).state
+    found = settled(at_desk(is_over=is_over, unexamined=True), desk(4), now=NOW).state
     assert (found.instance, found.not_before) == (None, NOW + ends.PAUSE_S)
     assert found.reason == "its runner was told to leave"
+
+
+def test_one_that_was_cancelled_as_its_runner_left_goes_there_again_at_once() -> None:
+    found = settled(at_desk(is_over=True), desk(4), now=NOW).state
+    assert (found.instance, found.reason, found.not_before) == (None, "", 0.0)
+    # Whatever makes that happen again and again is told, and costs no process a second.
+    again = settled(at_desk(is_over=True, setbacks=found.setbacks), desk(4), now=NOW).state
+    assert again.reason == "its runner left before its results were written"
+    assert again.not_before > NOW + ends.PAUSE_S
 
 
 @pytest.mark.parametrize("status", [-9, 1, 70])

@@ -6,20 +6,29 @@ from dataclasses import replace
 
 import pytest
 
-from compute_functions.batch_keeper.scene import DESK
+from compute_functions.batch_keeper.scene import DESK, Standing
 from compute_functions.batch_keeper.shares import Shares
-from compute_functions.batch_keeper.turns import DESKS, Decision, decide
+from compute_functions.batch_keeper.turns import (
+    DESKS,
+    EXAMINES_FOR_S,
+    MOST_EXAMINATIONS,
+    Decision,
+    decide,
+)
+from compute_functions.batch_spool import checking
 from compute_functions.contract import ModelDemand
 from tests.support.simulated_batches import (
     BEGINS_S,
     EXAMINES_S,
     KEY,
+    OTHER,
     SimulatedBatch,
     SimulatedBatches,
 )
 
 WAITS = "its input is to be checked, after those of others"
 AT_IT = "its input is being checked"
+GIVES_WAY = "its runner finishes the lines under way, and gives way"
 
 
 @pytest.fixture
@@ -150,3 +159,167 @@ def test_one_that_pauses_keeps_the_reason_of_that(site: SimulatedBatches) -> Non
     for _ in site.run(30.0):
         pass
     assert (batch.unexamined, batch.state.setbacks, batch.state.crashes) == (False, 0, 0)
+
+
+def demands(decision: Decision) -> list[tuple[int, int]]:
+    return [(one.waiting, one.running) for one in decision.demand]
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_an_instance_that_is_there_is_kept_for_it_meanwhile_and_none_is_started(
+    site: SimulatedBatches, standing: Standing
+) -> None:
+    site.start("other", key=OTHER)
+    for name in ("b", "c"):
+        add(site, name)
+    _, decision = site.tick()
+    assert places(decision) == {"b": DESK, "c": None}
+    assert demands(decision) == []
+    site.start("one", standing=standing)
+    kept = standing in {Standing.READY, Standing.HOLDING}
+    assert demands(decide(site.scene())) == ([(0, 2)] if kept else [])
+
+
+def test_one_whose_input_was_just_found_good_keeps_its_instance_until_that_is_seen(
+    site: SimulatedBatches,
+) -> None:
+    site.start("one")
+    batch = add(site, "b")
+    site.tick()
+    batch.unexamined = False
+    _, decision = site.tick()
+    assert (places(decision), demands(decision)) == ({"b": DESK}, [(0, 1)])
+    batch.cancelled = True
+    assert demands(decide(site.scene())) == []
+
+
+def test_one_that_pauses_keeps_no_instance(site: SimulatedBatches) -> None:
+    site.start("one")
+    batch = add(site, "b")
+    batch.state = replace(batch.state, not_before=site.now + 5.0)
+    assert demands(decide(site.scene())) == []
+
+
+def hanging(site: SimulatedBatches, *names: str) -> None:
+    """Have inputs that are looked through, and hang, one after the other."""
+    for name in names:
+        add(site, name)
+        site.tick()
+        site.now += EXAMINES_FOR_S
+
+
+def test_one_that_hangs_holds_up_the_next_for_a_while_only(site: SimulatedBatches) -> None:
+    site.start("one")
+    add(site, "a")
+    add(site, "b")
+    site.tick()
+    site.now += EXAMINES_FOR_S - 1.0
+    assert places(decide(site.scene())) == {"a": DESK, "b": None}
+    site.now += 1.0
+    _, decision = site.tick()
+    assert places(decision) == {"a": DESK, "b": DESK}
+    # Nor does it keep an instance for all that time.
+    assert demands(decision) == [(0, 1)]
+    add(site, "c")
+    assert places(decide(site.scene()))["c"] is None
+
+
+def test_a_clock_that_was_set_back_holds_nobody_up(site: SimulatedBatches) -> None:
+    add(site, "a")
+    site.tick()
+    site.instances[DESK].runners["a"].begins_at = 0.0
+    site.now -= 500.0
+    add(site, "b")
+    assert places(decide(site.scene()))["b"] == DESK
+
+
+def test_so_many_may_hang_and_no_more(site: SimulatedBatches) -> None:
+    names = [f"b{number}" for number in range(MOST_EXAMINATIONS)]
+    hanging(site, *names)
+    assert {one.state.instance for one in site.batches.values()} == {DESK}
+    add(site, "next")
+    add(site, "ends", large=False).cancelled = True
+    _, decision = site.tick()
+    assert (places(decision)["next"], places(decision)["ends"]) == (None, DESK)
+
+
+def test_one_that_something_is_wrong_with_comes_after_the_others(site: SimulatedBatches) -> None:
+    site.shares = Shares(use={"bob": 500.0}, at=site.now)
+    bad = add(site, "a")
+    bad.state = replace(bad.state, setbacks=1)
+    add(site, "b", owner="bob")
+    _, decision = site.tick()
+    assert places(decision) == {"a": None, "b": DESK}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_elsewhere_setbacks_say_nothing_of_turns(site: SimulatedBatches, ends: bool) -> None:
+    site.turns = DESKS
+    site.start("one")
+    site.shares = Shares(use={"bob": 500.0}, at=site.now)
+    for number, owner in enumerate(["bob", "ann", "ann"]):
+        batch = add(site, f"b{number}", owner=owner, large=ends)
+        batch.cancelled, batch.state = ends, replace(batch.state, setbacks=number)
+    _, decision = site.tick()
+    place = DESK if ends else "one"
+    assert places(decision) == {"b0": None, "b1": place, "b2": place}
+
+
+def test_those_that_are_cancelled_meanwhile_let_no_others_begin_without_end(
+    site: SimulatedBatches,
+) -> None:
+    """Their runners read their inputs all the same."""
+    for number in range(20):
+        add(site, f"b{number:02}")
+        site.tick()
+        site.batches[f"b{number:02}"].cancelled = True
+    for _ in range(3):
+        site.tick()
+        at_desk = [one for one in site.batches.values() if one.state.instance == DESK]
+        assert len(at_desk) == DESKS + 1
+
+
+def test_one_that_is_cancelled_meanwhile_leaves_the_next_its_turn(site: SimulatedBatches) -> None:
+    add(site, "a")
+    site.tick()
+    add(site, "b").cancelled = True
+    _, decision = site.tick()
+    assert places(decision) == {"a": DESK, "b": DESK}
+
+
+def test_one_that_is_looked_through_takes_no_place_of_those_that_end(
+    site: SimulatedBatches,
+) -> None:
+    add(site, "a")
+    for name in ("b0", "b1"):
+        add(site, name, large=False).cancelled = True
+    _, decision = site.tick()
+    assert places(decision) == {"a": DESK, "b0": DESK, "b1": DESK}
+
+
+def test_one_whose_runner_at_an_instance_gives_way_says_so(site: SimulatedBatches) -> None:
+    site.start("one")
+    batch = add(site, "b", large=False)
+    site.tick()
+    site.step(2.0)
+    batch.unexamined = True
+    batch.state = replace(batch.state, instance=None, since=site.now)
+    _, decision = site.tick()
+    assert (places(decision), decision.states["b"].reason) == ({"b": None}, GIVES_WAY)
+
+
+def test_one_whose_runners_die_beside_the_agent_is_left_to_an_instance(
+    site: SimulatedBatches,
+) -> None:
+    """As where its host lets no process have the memory: the input may be good."""
+    batch = add(site, "b")
+    at_desk = 0
+    for _, decision in site.run(120.0):
+        at_desk += places(decision) == {"b": DESK} and "b" in decision.assigned
+        site.crash(DESK, -9)
+    assert at_desk == checking.MOST_DEATHS
+    assert demands(decide(site.scene())) == [(1, 0)]
+    site.start("one")
+    for _ in site.run(BEGINS_S + 2.0):
+        pass
+    assert (batch.state.instance, batch.recorded > 0) == ("one", True)

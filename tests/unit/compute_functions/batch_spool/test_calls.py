@@ -242,6 +242,32 @@ def test_a_batch_with_a_line_recorded_is_not_looked_through_again(
     assert not site.view().wants_examination
 
 
+def test_a_batch_with_lines_recorded_runs_while_its_next_runner_reads_what_there_is(
+    site: BatchSite,
+) -> None:
+    site.taken(order())
+    site.upload(lines())
+    folder = site.folder()
+    AgentState(fence=1, epoch=2, instance="tiny-1", recorded=1).write(folder)
+    whole_file.replace(folder.work / "batch.json", whole_file.packed({"total": 3}))
+    told = {"stage": "validating", "total": 3, "completed": 1, "epoch": 2}
+    whole_file.replace(folder.progress, whole_file.packed(told))
+    assert (site.report().state, site.report().completed) == (BatchState.RUNNING, 1)
+
+
+def test_a_large_input_of_which_runners_die_is_left_to_an_instance(
+    site: BatchSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "AT_ONCE_BYTES", len(lines()) - 1)
+    site.taken(order())
+    site.upload(lines())
+    states = []
+    for crashes in range(5):
+        AgentState(fence=1, epoch=crashes, crashes=crashes).write(site.folder())
+        states.append((site.view().wants_examination, site.report().state))
+    assert states == 3 * [(True, BatchState.VALIDATING)] + 2 * [(False, BatchState.WAITING)]
+
+
 def test_an_input_that_was_looked_through_when_it_came_is_not_again(
     site: BatchSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

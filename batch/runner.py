@@ -38,6 +38,9 @@ PROGRESS_S = 0.8
 #: How often the engine is asked how busy it is, how often before that is known, and how often when
 #: nothing changes and nobody else asks (seconds): its page of metrics costs it 10 to 20 ms.
 ENGINE_LOOK_S, FIRST_LOOK_S, STEADY_LOOK_S = 1.0, 0.2, 4.0
+#: And how often while callers leave less than the engine takes: of these one in a hundred would
+#: come while it writes that page.
+HELD_LOOK_S = 20.0
 #: For its last word on a disk that fails, and may hang (seconds). Whoever oversees it knows nothing
 #: of it meanwhile.
 LAST_WORD_S = 5.0
@@ -360,14 +363,18 @@ class Runner:
 
     async def _watch_engine(self) -> None:
         """Ask the engine how busy it is, again and again: not beside what may not be late."""
-        wait_s = FIRST_LOOK_S
+        wait_s, looked_at = FIRST_LOOK_S, float("-inf")
         while True:
             sending = self._standing.sending
-            if sending is not None and self._standing.stage is Stage.RUNNING:
+            is_fresh = time.monotonic() - looked_at < HELD_LOOK_S
+            if sending is not None and sending.is_held_back and is_fresh:
+                wait_s = FIRST_LOOK_S
+            elif sending is not None and self._standing.stage is Stage.RUNNING:
                 before = sending.limit
                 await sending.look_at_engine()
                 steady = sending.limit == before and not self._bounds.interactive
                 wait_s = next_look_s(wait_s, rises=sending.rises, steady=steady)
+                looked_at = time.monotonic()
             await asyncio.sleep(wait_s)
 
     async def _tell_progress(self) -> None:

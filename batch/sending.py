@@ -105,6 +105,11 @@ class Sending:
         return self._concurrency.rises and not bounded and not self._lines.exhausted
 
     @property
+    def is_held_back(self) -> bool:
+        """Whether it is callers who leave less than what the engine takes."""
+        return bool(self._bounds.interactive) and self.limit < self._concurrency.limit
+
+    @property
     def limit(self) -> int:
         """How many lines the engine may have now."""
         bound = self._concurrency.bound(self._bounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from batch.folder import Folder, Manifest
 from batch.job import Job
 from batch.outcome import Outcome, Status
 from batch.progress import Progress, Stage
-from batch.runner import Runner, next_look_s
+from batch.runner import ENGINE_LOOK_S, Runner, next_look_s
 from batch.transports.no_engine import NoEngine
 from batch.transports.transport import EngineLoad, Reply, Request
 from tests.support.batch_inputs import good_lines
@@ -142,6 +143,38 @@ def test_an_engine_where_nothing_changes_is_looked_at_ever_more_seldom():
     for rises, steady in [(True, True)] + 5 * [(False, True)] + [(False, False), (False, True)]:
         pauses.append(next_look_s(pauses[-1], rises=rises, steady=steady))
     assert pauses == [0.2, 0.2, 1.0, 2.0, 4.0, 4.0, 4.0, 1.0, 2.0]
+
+
+class EngineThatTells(Engine):
+    """Says that it is idle, and notes when it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked_at: list[float] = []
+
+    async def load(self) -> EngineLoad | None:
+        self.looked_at.append(time.monotonic())
+        return EngineLoad(running=1, waiting=0)
+
+
+async def test_while_callers_leave_little_the_engine_is_not_asked_how_busy_it_is(
+    tmp_path: Path, job: Job
+) -> None:
+    """The page that it writes then makes callers wait."""
+    load, engine = tmp_path / "load.json", EngineThatTells()
+
+    def tell(callers: int) -> None:
+        said = {"interactive": callers, "allowance": 0.001, "at": time.time()}
+        whole_file.replace(load, json.dumps(said).encode())
+
+    job.folder.make()
+    whole_file.replace(job.folder.path / "control.json", b'{"share": 0.5}')
+    tell(callers=1)
+    running = asyncio.create_task(runner(replace(job, concurrency=None, load=load), engine).run())
+    await asyncio.sleep(3 * ENGINE_LOOK_S)
+    assert len(engine.looked_at) <= 1
+    tell(callers=0)
+    assert (await asyncio.wait_for(running, 30.0)).completed == 16
 
 
 class EngineNobodyAsks(NoEngine):

@@ -58,12 +58,12 @@ class Load:
         """Read the file's object. No file means no requests; old news, that there may be some."""
         if values is None:
             return cls()
-        at = _number(values.get("at"))
+        at, allowance = _number(values.get("at")), _number(values.get("allowance"))
+        interactive = int(_number(values.get("interactive")) or 0)
         if at is None or now - at > NEWS_AGE_S:
-            return cls(interactive=1)
-        allowance = _number(values.get("allowance"))
+            interactive = max(interactive, 1)
         return cls(
-            interactive=int(_number(values.get("interactive")) or 0),
+            interactive=interactive,
             allowance=1.0 if allowance is None else min(max(allowance, 0.0), 1.0),
         )
 

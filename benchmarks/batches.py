@@ -1,7 +1,7 @@
 """Batches: a bare client, vLLM's own, the runner, Hotnode whole; before one engine, on one file.
 
     python benchmarks/batches.py [--quick] [--only mock,vllm,callers,whole,kills]
-        [--share 0.5] [--callers 400] [--seed N] [--keep FOLDER]
+        [--share 0.5] [--callers 1000] [--seed N] [--keep FOLDER]
 
 `mock` is 150,000 lines before an engine that does a fixed number at a time: throughput, memory over
 time, validation, `kill -9`. `vllm` is 1,000 lines before vLLM with the tiny model; `callers` are
@@ -47,7 +47,7 @@ ROUNDS_REAL = 10
 ROUNDS_WHOLE = 6
 #: Callers alone, and as many beside a batch, taking turns so often: of fewer than some hundreds the
 #: 99th percentile is what happened to one or two.
-CALLERS, ROUNDS = 400, 4
+CALLERS, ROUNDS = 1_000, 4
 #: So often something dies during a batch.
 KILLS = 20
 

@@ -62,8 +62,8 @@ class BatchSettings:
     may be here that are not over, an input has at most `most_bytes`, and so many bytes of the
     spool's file system stay free. An instance works on `runners_per_instance` batches at once; one
     gives way to others after `quantum_s`. While there are interactive requests, batches get at most
-    `share` of what an instance can do, and less where that makes first tokens come later than
-    `slowdown` times as late as without batches.
+    `share` of what an instance can do, and less where that makes the latest one in a hundred of
+    first tokens come later than `slowdown` times as late as without batches.
     """
 
     access: AccessMode | None = None

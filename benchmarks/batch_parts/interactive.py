@@ -24,7 +24,7 @@ from compute_functions.instance_job.batch_allowance import BatchAllowance
 from lab.processes import ProcessFailed
 
 #: A request begins this often (seconds), whatever became of the one before.
-EVERY_S = 0.4
+EVERY_S = 0.2
 #: For batches while there are callers, unless an operator's site.yaml says otherwise.
 SHARE = 0.5
 #: First tokens may come so much later to them, unless site.yaml says otherwise.
@@ -153,6 +153,8 @@ async def _batch(
         telling.cancel()
         with suppress(asyncio.CancelledError):
             await telling
+        # Who comes now is alone.
+        callers.allowance.look(time.monotonic(), runners=0, lines=0)
 
 
 async def _tell(load: Path, work: Path, callers: Callers) -> None:

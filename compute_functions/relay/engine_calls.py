@@ -34,6 +34,10 @@ class CallerWatch(Protocol):
         """Note how long the first part of a stream took that was asked for with so many bytes."""
         ...
 
+    def gave_up(self, *, seconds: float, size: int, now: float) -> None:
+        """Note that a caller left a stream after so long, before its first part."""
+        ...
+
 
 class EngineCalls:
     """A client of one engine; open it with `async with`. It sets no limits to time: callers do."""
@@ -145,6 +149,9 @@ class EngineCall:
     ) -> None:
         if self._connection is not None:
             self._calls.take_back(self._connection)
+        if self._watch is not None and self.status:
+            now = time.monotonic()
+            self._watch.gave_up(seconds=now - self._began, size=self._size, now=now)
 
     async def _begun(self) -> Head:
         """Send the request; again if a kept connection turns out to be closed already."""

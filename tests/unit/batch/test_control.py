@@ -57,4 +57,9 @@ def test_fresh_news_are_believed():
 
 @pytest.mark.parametrize("wire", [{"interactive": 0, "at": 1000.0 - NEWS_AGE_S - 1}, {}])
 def test_after_old_news_there_may_be_some(wire: dict[str, object]):
-    assert Load.from_wire(wire, now=1000.0).interactive > 0
+    assert Load.from_wire(wire, now=1000.0) == Load(interactive=1)
+
+
+def test_what_callers_left_over_holds_while_nobody_tells_anything_else():
+    wire = {"interactive": 3, "at": 1000.0 - NEWS_AGE_S - 1, "allowance": 0.1}
+    assert Load.from_wire(wire, now=1000.0) == Load(interactive=3, allowance=0.1)

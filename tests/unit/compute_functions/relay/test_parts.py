@@ -71,6 +71,7 @@ class WatchThatNotes:
 
     came_at: list[float] = field(default_factory=list)
     first: list[tuple[int, float]] = field(default_factory=list)
+    left: list[tuple[int, float]] = field(default_factory=list)
 
     def came(self, now: float) -> None:
         self.came_at.append(now)
@@ -78,6 +79,10 @@ class WatchThatNotes:
     def first_token(self, *, seconds: float, size: int, now: float) -> None:
         assert now - seconds == pytest.approx(self.came_at[-1])
         self.first.append((size, seconds))
+
+    def gave_up(self, *, seconds: float, size: int, now: float) -> None:
+        assert now - seconds == pytest.approx(self.came_at[-1])
+        self.left.append((size, seconds))
 
 
 def enrolled(folder: Path, *arguments: str) -> SiteDirectory:
@@ -177,6 +182,24 @@ async def test_it_is_told_how_long_callers_wait_for_the_first_part_of_a_stream()
     [(size, seconds)] = watch.first
     assert size == len(streamed)
     assert seconds > 0
+    assert not watch.left
+
+
+async def test_who_leaves_before_the_first_token_is_noted() -> None:
+    watch = WatchThatNotes()
+    streamed = b'{"stream": true}'
+    async with (
+        listening(EngineThatStreams()) as socket,
+        EngineCalls(Engine(endpoint=str(socket), api_key=KEY), watch) as calls,
+    ):
+        for body in (b"{}", streamed):
+            async with calls.call("/v1/completions", headers={}, body=body):
+                await asyncio.sleep(0.01)
+
+    assert not watch.first
+    [(size, seconds)] = watch.left
+    assert size == len(streamed)
+    assert seconds >= 0.01
 
 
 async def test_an_engine_that_is_gone_has_no_load(tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path
 from batch.control import Control
 from compute_functions.batch_keeper import giving_up
 from compute_functions.batch_keeper.assignments import Assignments
-from compute_functions.batch_keeper.scene import DESK
 from compute_functions.batch_keeper.turns import Decision
 from compute_functions.batch_keeper.working import Working
 from compute_functions.batch_spool import control, fate
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.batch_spool.folders import Spool
 from compute_functions.batch_spool.look import SpoolLook
 from compute_functions.batch_spool.view import BatchView

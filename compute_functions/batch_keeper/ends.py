@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from batch.commands.run import DISK, OVER, REFUSED, RESUME, TAKEN_OVER
-from compute_functions.batch_keeper.scene import DESK, Claim, Host, Standing
+from compute_functions.batch_keeper.scene import Claim, Host, Standing
 from compute_functions.batch_keeper.working import Run
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 
 #: An instance that was given a batch begins it within this (seconds).
 BEGINS_S = 60.0

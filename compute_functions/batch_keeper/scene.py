@@ -11,10 +11,6 @@ from compute_functions.batch_keeper.working import Run
 from compute_functions.batch_spool.agent_state import AgentState
 from compute_functions.reconciler.model_key import ModelKey
 
-#: The agent's own host, where runners without an engine look large inputs through, before one is
-#: wanted for them, and write the results of batches that ask nothing more.
-DESK = "the agent"
-
 
 class Standing(StrEnum):
     """What an instance can do for batches. One that can do nothing is not told of."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from compute_functions.batch_keeper import ends
-from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Standing
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.contract.lifecycle import ModelDemand
 from compute_functions.reconciler.model_key import ModelKey
 

@@ -9,6 +9,10 @@ from batch import whole_file
 from compute_functions.batch_spool import flat_file
 from compute_functions.batch_spool.folders import BatchFolder
 
+#: The agent's own host, where runners without an engine look large inputs through, before one is
+#: wanted for them, and write the results of batches that ask nothing more.
+DESK = "the agent"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentState:

@@ -20,11 +20,11 @@ from compute_functions.batch_keeper.desk import Desk, Read
 from compute_functions.batch_keeper.hosts import Hosts
 from compute_functions.batch_keeper.runner_command import Target
 from compute_functions.batch_keeper.runners import Runners
-from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Standing
+from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
 from compute_functions.batch_keeper.shares import Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_settings import BatchSettings
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.batch_spool.folders import Spool
 from compute_functions.batch_spool.view import BatchView
 from compute_functions.contract import ModelOutlook

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from compute_functions.batch_keeper.scene import DESK, Claim, Host, Scene, Standing
+from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
 from compute_functions.batch_keeper.shares import Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_keeper.working import Run
 from compute_functions.batch_spool import checking
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.reconciler.model_key import ModelKey
 
 KEY = ModelKey("model", "vllm")

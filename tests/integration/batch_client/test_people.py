@@ -90,7 +90,7 @@ async def test_submit_watch_results(
 async def test_what_was_cancelled_is_resumed_and_merged(
     service: BatchService, alice: Person, site: BatchSite, tmp_path: Path
 ) -> None:
-    texts = ["quick", "slow sleep:4"] + [f"later {number} sleep:1" for number in range(300)]
+    texts = ["quick", "slow sleep:4"] + [f"later {number} sleep:1" for number in range(1300)]
     write(alice.folder / "in.jsonl", *texts)
     async with (
         batch_engine_in(tmp_path) as engine,

@@ -12,10 +12,9 @@ import pytest
 
 from batch.folder import Folder
 from compute_functions.batch_keeper.assignments import Assignments
-from compute_functions.batch_keeper.scene import DESK
 from compute_functions.batch_keeper.working import Working
 from compute_functions.batch_spool import checking, fate
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.contract.batches import BatchReport, BatchState
 from compute_functions.site import VARIABLE
 from compute_functions.site_agent import agent

@@ -9,9 +9,9 @@ import pytest
 
 from compute_functions.batch_keeper import ends
 from compute_functions.batch_keeper.ends import Settled, settled
-from compute_functions.batch_keeper.scene import DESK, Claim, Host, Standing
+from compute_functions.batch_keeper.scene import Claim, Host, Standing
 from compute_functions.batch_keeper.working import Run
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from tests.support.simulated_batches import KEY
 
 NOW = 100_000.0

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from compute_functions.batch_keeper.scene import DESK, Standing
+from compute_functions.batch_keeper.scene import Standing
 from compute_functions.batch_keeper.shares import Shares
 from compute_functions.batch_keeper.turns import (
     DESKS,
@@ -16,6 +16,7 @@ from compute_functions.batch_keeper.turns import (
     decide,
 )
 from compute_functions.batch_spool import checking
+from compute_functions.batch_spool.agent_state import DESK
 from compute_functions.contract import ModelDemand
 from tests.support.simulated_batches import (
     BEGINS_S,

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compute_functions.batch_keeper import ends
-from compute_functions.batch_keeper.scene import DESK, Scene, Standing
+from compute_functions.batch_keeper.scene import Scene, Standing
 from compute_functions.batch_keeper.turns import DESKS, EXAMINATIONS, Decision
+from compute_functions.batch_spool.agent_state import DESK
 from tests.support.simulated_batches import KEY, OTHER, SimulatedBatch, SimulatedBatches
 
 MOST_BATCHES = 12

@@ -17,9 +17,8 @@ from batch.folder import Folder
 from batch.outcome import Outcome, Status
 from batch.progress import Progress, Stage
 from compute_functions.batch_keeper.assignments import Assignments
-from compute_functions.batch_keeper.scene import DESK
 from compute_functions.batch_keeper.working import Run, Working
-from compute_functions.batch_spool.agent_state import AgentState
+from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.contract import FOR_BATCHES, DesiredModel, InstanceState
 from compute_functions.contract.batches import BatchState
 from compute_functions.errors import LeaseLost

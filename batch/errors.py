@@ -51,7 +51,6 @@ class AtWork(BatchError):
             f"a runner seems to be at work there: it told its progress {silent_s:.0f} s ago. "
             "This one would take its turn, and not go on with it; give --epoch if you want that"
         )
-        self.silent_s = silent_s
 
 
 class TakenOver(BatchError):

@@ -178,7 +178,7 @@ class Runner:
     async def _send_pending(self, begun: Begun, stack: ExitStack) -> None:
         """Send until nothing is pending or the end is told; what was answered is recorded."""
         folder = self._job.folder.journal
-        writer = await self._reads.do(lambda: SegmentWriter.create(folder, self._epoch))
+        writer = await self._writes.do(lambda: SegmentWriter.create(folder, self._epoch))
         stack.callback(writer.close)
         journal = Journal(
             epoch=self._epoch,

@@ -100,11 +100,8 @@ class _Table:
             if claim.state.instance is not None:
                 self._given.setdefault(claim.state.instance, set()).add(claim.batch)
         #: Whose input is being looked through, and which of these may be done in a moment.
-        self._examined = {
-            claim.batch
-            for claim in claims.values()
-            if claim.state.instance == DESK and not claim.ends
-        }
+        at_desk = self._given.get(DESK, set())
+        self._examined = {batch for batch in at_desk if not claims[batch].ends}
         self._timely = {
             batch for batch in self._examined if _is_timely(claims[batch].state, scene.now)
         }

@@ -106,7 +106,7 @@ def _stage(view: BatchView) -> tuple[BatchState, str]:
     if state is None or state.instance is None:
         waits = BatchState.VALIDATING if view.wants_examination else BatchState.WAITING
         return waits, "" if state is None else state.reason
-    if view.examined is None or (state.instance == DESK and _is_examined(view)):
+    if view.examined is None or (state.instance == DESK and _is_being_examined(view)):
         return BatchState.VALIDATING, state.reason
     if view.progress is None:
         return BatchState.RUNNING, ""
@@ -114,7 +114,7 @@ def _stage(view: BatchView) -> tuple[BatchState, str]:
     return BatchState.FINALIZING if is_finalizing else BatchState.RUNNING, view.progress.reason
 
 
-def _is_examined(view: BatchView) -> bool:
+def _is_being_examined(view: BatchView) -> bool:
     """Tell whether its runner, as far as it said yet, is not beyond the input."""
     told = view.progress
     return told is not None and told.stage == Stage.VALIDATING and not view.recorded

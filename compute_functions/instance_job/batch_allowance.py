@@ -151,22 +151,30 @@ class BatchAllowance:
         So many runners are at work, and have so many lines under way; so many requests of callers
         are under way.
         """
-        if runners and not self._beside:
-            self._open_window(now)
-        if self._beside and not runners:
-            self._alone_since = now
-        self._beside, self._lines, self._callers = runners > 0, lines, callers
+        self._note_batches(now, runners)
+        self._lines, self._callers = lines, callers
         if self._falling is not None and self._falling.is_felt(now, lines):
             self._fell, self._falling, self._felt_at = self._falling, None, now
         if self._rest is not None:
             self._attend(self._rest, now, lines)
         elif self._beside and (callers or self.has_callers(now)):
-            if self._wants_rest(now):
-                self._rest, self._rested_at = _Rest(now), now
-                self._in_vain, self._unknown = False, 0
-            elif self._is_full(now):
-                self._end_window(now)
+            self._go_on(now)
         return self._allowance if self._rest is None else 0.0
+
+    def _note_batches(self, now: float, runners: int) -> None:
+        if runners and not self._beside:
+            self._open_window(now)
+        if self._beside and not runners:
+            self._alone_since = now
+        self._beside = runners > 0
+
+    def _go_on(self, now: float) -> None:
+        """Stand back, or end a window, if it is time."""
+        if self._wants_rest(now):
+            self._rest, self._rested_at = _Rest(now), now
+            self._in_vain, self._unknown = False, 0
+        elif self._is_full(now):
+            self._end_window(now)
 
     def _attend(self, rest: _Rest, now: float, lines: int) -> None:
         if lines:
@@ -181,24 +189,30 @@ class BatchAllowance:
         return seconds > self._limit * usual.seconds
 
     def _judge(self, seconds: float, usual: Usual, now: float) -> None:
-        is_late = self._is_late(seconds, usual)
-        part = min(usual.latest, _MOST_LATE)
-        # Of one that is late: so many of these and it are even, where just as many are late.
-        worth = part * _AIM / (1 - part * _AIM)
+        # What may have been too much for this caller was taken back since.
         falls = self._falling or (self._fell if now - seconds < self._felt_at else None)
-        if is_late and falls is None:
-            if self._allowance <= FLOOR:
-                self._in_vain = True
-            self._allowance = max(FLOOR, self._allowance * _LESS)
-            self._falling = _Fall(now, self._lines)
-            self._calm = 0.0
-        elif is_late:
-            # It is not taken back once more for who asked before; those in time make up for it.
-            if falls is not None and falls.of_allowance and self._allowance > FLOOR:
-                self._owed = min(self._owed + 1, _MOST_OWED)
-        elif self._owed:
-            self._owed = max(0.0, self._owed - worth)
+        if not self._is_late(seconds, usual):
+            self._note_in_time(min(usual.latest, _MOST_LATE), may_give=falls is None)
         elif falls is None:
+            self._take_back(now)
+        elif falls.of_allowance and self._allowance > FLOOR:
+            # Not once more: those in time make up for it.
+            self._owed = min(self._owed + 1, _MOST_OWED)
+
+    def _take_back(self, now: float) -> None:
+        if self._allowance <= FLOOR:
+            self._in_vain = True
+        self._allowance = max(FLOOR, self._allowance * _LESS)
+        self._falling = _Fall(now, self._lines)
+        self._calm = 0.0
+
+    def _note_in_time(self, part: float, *, may_give: bool) -> None:
+        """Make up for a part of who was late, or give a little; this part may be late."""
+        # Of one that is late: so many of these and it are even, where half of that part is late.
+        worth = part * _AIM / (1 - part * _AIM)
+        if self._owed:
+            self._owed = max(0.0, self._owed - worth)
+        elif may_give:
             self._give(_LESS**-worth)
             self._calm += part
             self._in_vain = self._in_vain and self._calm < _CALM

@@ -16,8 +16,9 @@ from batch.transports.transport import EngineLoad
 START, LONG_START = 32, 64
 MOST = 1_024
 
-#: What an engine told is believed for so long (seconds): it is asked more often.
-_TOLD_S = 10.0
+#: What an engine told is believed for so long (seconds): it is asked more often, also by a runner
+#: that callers hold back.
+_TOLD_S = 30.0
 #: So many may wait in the engine however few it works on; see `Queue`.
 _FEW, _SOME, _MANY = 2, 4, 8
 #: By then an engine has heard of all that was sent under the last limit (seconds).

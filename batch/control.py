@@ -9,6 +9,8 @@ from typing import Self
 
 #: News of interactive requests older than this is none: they may be there (seconds).
 NEWS_AGE_S = 15.0
+#: What callers leave over is not known any more after so long (seconds).
+ALLOWANCE_AGE_S = 180.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +57,19 @@ class Load:
 
     @classmethod
     def from_wire(cls, values: Mapping[str, object] | None, *, now: float) -> Self:
-        """Read the file's object. No file means no requests; old news, that there may be some."""
+        """Read the file's object. No file means no requests; old news, that there may be some.
+
+        Such news hold a batch back no more than its share does: nobody may be there for hours.
+        """
         if values is None:
             return cls()
         at, allowance = _number(values.get("at")), _number(values.get("allowance"))
         interactive = int(_number(values.get("interactive")) or 0)
-        if at is None or now - at > NEWS_AGE_S:
+        age_s = math.inf if at is None else now - at
+        if age_s > NEWS_AGE_S:
             interactive = max(interactive, 1)
+        if age_s > ALLOWANCE_AGE_S:
+            allowance = None
         return cls(
             interactive=interactive,
             allowance=1.0 if allowance is None else min(max(allowance, 0.0), 1.0),

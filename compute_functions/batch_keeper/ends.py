@@ -24,6 +24,9 @@ LONGEST_END_PAUSE_S = 60.0
 #: so long (seconds), without recording a line is given up: what ails a whole cluster for some
 #: minutes, as its disk may, must not cost all its batches.
 MOST_CRASHES, CRASHES_FOR_S = 6, 1_800.0
+#: After so many deaths in a row of its runners an input is no longer looked through beside the
+#: agent, whose host may allow a process little memory, but by a runner of an instance.
+MOST_DEATHS = 3
 _DISK_FAILS = "the cluster's disk fails; tried again later"
 _TOLD_TO_LEAVE = "its runner was told to leave"
 _LEFT_EARLY = "its runner left before its results were written"
@@ -138,7 +141,8 @@ def _in_vain(claim: Claim, reason: str, *, now: float) -> Settled:
     crashes = state.crashes + 1 if is_row else 1
     # A clock that was set back, or a file of before, begins now.
     since = state.crashing_since if is_row and 0 < state.crashing_since <= now else now
-    state = replace(state, crashes=crashes, crashing_since=since)
+    left = state.left_to_engine or (claim.unexamined and crashes >= MOST_DEATHS)
+    state = replace(state, crashes=crashes, crashing_since=since, left_to_engine=left)
     if crashes < MOST_CRASHES or now - since < CRASHES_FOR_S:
         return Settled(state=state)
     minutes = f"in {(now - since) / 60:.0f} minutes"

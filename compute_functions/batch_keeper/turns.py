@@ -20,9 +20,10 @@ from compute_functions.reconciler.model_key import ModelKey
 #: So many batches at once have their results written beside the agent, and so many others their
 #: input looked through: neither waits for the other.
 DESKS, EXAMINATIONS = 2, 1
-#: That takes seconds, or a minute. One that takes longer than this (seconds) hangs, as its disk may
-#: for hours: the next one does not wait for it, unless so many hang already.
-EXAMINES_FOR_S, MOST_EXAMINATIONS = 900.0, 3
+#: Either takes seconds, or a minute. One that takes longer than this (seconds) hangs, as its disk
+#: may for hours: others do not wait for it, unless so many hang already. Results are written beside
+#: more of them, for that is how a batch that was cancelled ends.
+HANGS_AFTER_S, MOST_HANGING, MOST_HANGING_BESIDE_RESULTS = 900.0, 3, 5
 _TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
 _TAKE_NONE = (
@@ -33,6 +34,7 @@ _GIVES_WAY = "its runner finishes the lines under way, and gives way"
 _ENDS = "its results are about to be written"
 _UNEXAMINED = "its input is to be checked, after those of others"
 _EXAMINED = "its input is being checked"
+_HANGS = "its input, or its results, have been under way for too long: the cluster's disk may hang"
 _NOT_READY = "no instance of its model is ready"
 
 
@@ -99,12 +101,10 @@ class _Table:
         for claim in claims.values():
             if claim.state.instance is not None:
                 self._given.setdefault(claim.state.instance, set()).add(claim.batch)
-        #: Whose input is being looked through, and which of these may be done in a moment.
+        #: Whose input is being looked through, and what hangs beside the agent.
         at_desk = self._given.get(DESK, set())
-        self._examined = {batch for batch in at_desk if not claims[batch].ends}
-        self._timely = {
-            batch for batch in self._examined if _is_timely(claims[batch].state, scene.now)
-        }
+        self._hanging = {batch for batch in at_desk if _hangs(claims[batch].state, scene.now)}
+        self._examined = {batch for batch in at_desk - self._hanging if not claims[batch].ends}
         self._free = {name: self._places(host) for name, host in scene.hosts.items()}
         self._hosts: dict[ModelKey | None, list[str]] = {}
         for name, host in sorted(scene.hosts.items()):
@@ -123,7 +123,9 @@ class _Table:
             return 0
         taken = _at_work(host) | self._given.get(host.instance, set())
         if host.instance == DESK:
-            return DESKS - len(taken - self._examined)
+            if len(self._hanging) >= MOST_HANGING_BESIDE_RESULTS:
+                return 0
+            return DESKS - len(taken - self._examined - self._hanging)
         return self._scene.turns - len(taken)
 
     def _waiting(self) -> list[Claim]:
@@ -159,14 +161,13 @@ class _Table:
         if name != DESK or claim.ends:
             return self._free[name] > 0
         # Those that were cancelled meanwhile are counted as ends, and have runners all the same.
-        is_bounded = self._free[name] >= 0 and len(self._examined) < MOST_EXAMINATIONS
-        return is_bounded and len(self._timely) < EXAMINATIONS
+        is_bounded = self._free[name] >= 0 and len(self._hanging) < MOST_HANGING
+        return is_bounded and len(self._examined) < EXAMINATIONS
 
     def _assign(self, claim: Claim, instance: str) -> None:
         is_examined = instance == DESK and not claim.ends
         if is_examined:
             self._examined.add(claim.batch)
-            self._timely.add(claim.batch)
         else:
             self._free[instance] -= 1
         self.assigned.add(claim.batch)
@@ -239,8 +240,11 @@ class _Table:
 def _troubles(claims: Iterable[Claim], now: float) -> Iterable[str]:
     """Yield what holds batches up, for as long as it does."""
     for claim in claims:
-        if claim.state.instance is None and claim.state.not_before > now:
-            yield f"batch {claim.batch}: {claim.state.reason}"
+        state = claim.state
+        if state.instance is None and state.not_before > now:
+            yield f"batch {claim.batch}: {state.reason}"
+        elif state.instance == DESK and _hangs(state, now):
+            yield f"batch {claim.batch}: {_HANGS}"
 
 
 def _at_work(host: Host) -> set[str]:
@@ -248,24 +252,24 @@ def _at_work(host: Host) -> set[str]:
     return {batch for batch, run in host.runs.items() if run.status is None}
 
 
-def _is_timely(state: AgentState, now: float) -> bool:
-    """Tell whether an input that is looked through may be done in a moment; else it hangs."""
-    return 0 <= now - state.since < EXAMINES_FOR_S
+def _hangs(state: AgentState, now: float) -> bool:
+    """Tell whether what has a runner beside the agent should have been done long ago."""
+    return not 0 <= now - state.since < HANGS_AFTER_S
 
 
 def _wanted(claim: Claim, scene: Scene) -> Literal["waiting", "running"] | None:
     """Return as what a batch wants its model; None if it does not.
 
-    One whose input is still looked through starts none, and keeps one that it will need soon.
+    One whose input is being looked through starts none, and keeps one that it will need soon.
     """
     instance = claim.state.instance
     if claim.ends or claim.state.not_before > scene.now:
         return None
     if instance not in {None, DESK}:
         return "running"
-    if instance is None and not claim.unexamined:
-        return "waiting"
-    if instance == DESK and not _is_timely(claim.state, scene.now):
+    if instance is None:
+        return None if claim.unexamined else "waiting"
+    if _hangs(claim.state, scene.now):
         return None
     hosts = scene.hosts.values()
     is_there = any(host.key == claim.key and host.standing in _TAKING for host in hosts)

@@ -22,8 +22,9 @@ class AgentState:
     that began, and it does not end before `not_before` (seconds since the epoch). `recorded` lines
     had their record then. `setbacks` counts in a row what stopped it without a line recorded, of
     which `crashes` were deaths of its runner, or engines that refused everything, the first one at
-    `crashing_since`. At `over_at` its runner said that it is over. `given_up` is why nothing more
-    is asked for it: what it has is written out.
+    `crashing_since`. `left_to_engine` is whether runners died so often while they looked its input
+    through that one beside an engine is to do so. At `over_at` its runner said that it is over.
+    `given_up` is why nothing more is asked for it: what it has is written out.
     """
 
     fence: int
@@ -36,6 +37,7 @@ class AgentState:
     setbacks: int = 0
     crashes: int = 0
     crashing_since: float = 0.0
+    left_to_engine: bool = False
     over_at: float = 0.0
     given_up: str = ""
 

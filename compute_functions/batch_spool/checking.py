@@ -21,9 +21,6 @@ log = logging.getLogger(__name__)
 #: An input of this size is looked through in a second or two, in some more where all lines are
 #: wrong (bytes).
 AT_ONCE_BYTES = 32 * 1024**2
-#: After so many deaths in a row of its runners a larger one is no longer looked through beside the
-#: agent, whose host may allow a process little memory, but by a runner of an instance.
-MOST_DEATHS = 3
 
 
 def rules(order: BatchOrder) -> Rules:

@@ -52,7 +52,7 @@ class BatchView:
 
         A small one was when it came. One of which runners die is left to an instance's.
         """
-        if self.state is not None and self.state.crashes >= checking.MOST_DEATHS:
+        if self.state is not None and self.state.left_to_engine:
             return False
         is_large = (self.input_bytes or 0) > checking.AT_ONCE_BYTES
         return is_large and self.examined is None and not self.recorded

@@ -181,7 +181,8 @@ class BatchAllowance:
             rest.quiet_since, rest.seen = None, 0
         elif rest.quiet_since is None and now - rest.since >= _HEARD_S:
             rest.quiet_since = now
-        if not self._beside or not self.has_callers(now) or rest.is_over(now):
+        has_callers = self._callers or self.has_callers(now)
+        if not self._beside or not has_callers or rest.is_over(now):
             self._rest = None
             self._open_window(now)
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,20 +126,27 @@ class BatchRuns:
         finally:
             await self._runners.close()
             with suppress(OSError):  # Nobody reads of an instance that has ended but people.
-                await asyncio.to_thread(self._tell, self._said())
+                await asyncio.to_thread(self._tell_agent)
 
     async def _look(self) -> None:
-        """Look once. A shared disk's bad moment ends no runner."""
-        try:
-            self._heed(await asyncio.to_thread(self._read))
-            await self._follow()
-            await asyncio.to_thread(self._tell, self._said())
-        except OSError as error:
-            if str(error) != self._last_trouble:
-                log.warning("batches_not_seen name=%s error=%s", self._place.instance, error)
-            self._last_trouble = str(error)
-        else:
-            self._last_trouble = ""
+        """Look once. A disk's bad moment ends no runner; the node's own is not the shared one."""
+        troubles = [
+            await _trouble(self._look_at_spool()),
+            await _trouble(self._tell_runners()),
+        ]
+        said = "; ".join(filter(None, troubles))
+        if said and said != self._last_trouble:
+            log.warning("batches_not_seen name=%s error=%s", self._place.instance, said)
+        self._last_trouble = said
+
+    async def _look_at_spool(self) -> None:
+        self._heed(await asyncio.to_thread(self._read))
+        await self._follow()
+        await asyncio.to_thread(self._tell_agent)
+
+    async def _tell_runners(self) -> None:
+        if self._runners.active:
+            await asyncio.to_thread(self._tell_load, self._said())
 
     def _read(self) -> Assignments | None:
         """Read what is to be done, and how many lines are under way."""
@@ -165,15 +173,13 @@ class BatchRuns:
                 await asyncio.to_thread(self._tell_load, self._said())
                 self._runners.begin(batch, epoch)
 
-    def _tell(self, said: dict[str, float]) -> None:
+    def _tell_agent(self) -> None:
         # Not of one that the disk does not let begin: the agent has that batch done elsewhere.
         told = (run for run in self._runners.runs if run.pid or run.status is not None)
         working = Working(tuple(told))
         if working != self._told:
             working.write(self._place.spool, self._place.instance)
             self._told = working
-        if self._runners.active:
-            self._tell_load(said)
 
     def _tell_load(self, said: dict[str, float]) -> None:
         private_file.write(self._place.load_file, json.dumps(said))
@@ -203,6 +209,15 @@ class BatchRuns:
 
     def _note_change(self) -> None:
         self._wake.set()
+
+
+async def _trouble(work: Awaitable[None]) -> str:
+    """Return what a disk said; nothing if all went well."""
+    try:
+        await work
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _under_way(folder: BatchFolder) -> int:

@@ -24,6 +24,7 @@ from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
 from compute_functions.batch_keeper.shares import Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_settings import BatchSettings
+from compute_functions.batch_spool import checking
 from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.batch_spool.folders import Spool
 from compute_functions.batch_spool.view import BatchView
@@ -218,16 +219,33 @@ class AgentBatches:
 
 def _recorded(views: Iterable[BatchView]) -> Iterable[Recorded]:
     for view in views:
-        told = view.outcome or view.progress
-        if told is None:
-            continue
-        tokens = told.use.input_tokens + told.use.output_tokens
-        yield Recorded(
-            batch=view.order.batch,
-            share_of=view.order.share_of,
-            weight=view.order.weight,
-            units=tokens or told.completed + told.failed,
-        )
+        units = max(_done(view), _looked_through_mib(view))
+        if units:
+            yield Recorded(
+                batch=view.order.batch,
+                share_of=view.order.share_of,
+                weight=view.order.weight,
+                units=units,
+            )
+
+
+def _done(view: BatchView) -> int:
+    """Return what engines did for a batch, in tokens or lines."""
+    told = view.outcome or view.progress
+    if told is None:
+        return 0
+    tokens = told.use.input_tokens + told.use.output_tokens
+    return tokens or told.completed + told.failed
+
+
+def _looked_through_mib(view: BatchView) -> int:
+    """Return what is charged for a large input before a line of it is done, were it all wrong.
+
+    So nobody's many inputs are looked through before everybody else's first.
+    """
+    size = view.input_bytes or 0
+    is_large = size > checking.AT_ONCE_BYTES
+    return max(1, size // 1024**2) if is_large and view.began else 0
 
 
 def _refusal(view: BatchView) -> str:

@@ -9,7 +9,6 @@ from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
 from compute_functions.batch_keeper.shares import Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_keeper.working import Run
-from compute_functions.batch_spool import checking
 from compute_functions.batch_spool.agent_state import DESK, AgentState
 from compute_functions.reconciler.model_key import ModelKey
 
@@ -49,7 +48,7 @@ class SimulatedBatch:
             created_at=self.created_at,
             state=self.state,
             ends=self.cancelled or bool(self.state.given_up),
-            unexamined=self.unexamined and self.state.crashes < checking.MOST_DEATHS,
+            unexamined=self.unexamined and not self.state.left_to_engine,
             recorded=self.recorded,
         )
 

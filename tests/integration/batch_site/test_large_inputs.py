@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +108,28 @@ async def test_a_good_one_waits_for_an_instance_after_that_and_is_done(
         assert engine.asked.total() == 3
     told = plant.batches.report()
     assert (told.state, told.completed, told.resumed) == (BatchState.COMPLETED, 3, 0)
+
+
+async def test_nobody_s_many_are_looked_through_before_anybody_else_s(
+    plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also when they are all wrong, and cost no engine anything."""
+    caplog.set_level(logging.INFO, logger="hotnode.batches")
+    wrong = lines(3) + lines(3)
+    owners = {f"batch_0000000{number}": who for number, who in enumerate(["ann"] * 3 + ["bob"])}
+    for number, (batch, owner) in enumerate(owners.items()):
+        plant.batches.taken(
+            order(batch, upload=sum_of(wrong), share_of=owner, created_at=1_790_000_000.0 + number)
+        )
+        plant.batches.upload(wrong, batch=batch)
+
+    async with asyncio.timeout(LONG_S):
+        while not all(plant.batches.report(batch).state.final for batch in owners):
+            await plant.agents.look()
+            await asyncio.sleep(BETWEEN_S)
+    begun = [one.split() for one in caplog.messages if one.startswith("batch_assigned")]
+    turns = [owners[batch.removeprefix("batch=")] for _, batch, *_ in begun]
+    assert turns == ["ann", "bob", "ann", "ann"]
 
 
 async def test_one_that_an_agent_before_had_begun_to_look_through(plant: Plant) -> None:

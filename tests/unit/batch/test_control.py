@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from batch.control import NEWS_AGE_S, Control, Load
+from batch.control import ALLOWANCE_AGE_S, NEWS_AGE_S, Control, Load
 
 
 def test_without_words_nobody_wants_anything():
@@ -63,3 +63,8 @@ def test_after_old_news_there_may_be_some(wire: dict[str, object]):
 def test_what_callers_left_over_holds_while_nobody_tells_anything_else():
     wire = {"interactive": 3, "at": 1000.0 - NEWS_AGE_S - 1, "allowance": 0.1}
     assert Load.from_wire(wire, now=1000.0) == Load(interactive=3, allowance=0.1)
+
+
+def test_what_callers_left_over_long_ago_holds_no_batch_back_for_ever():
+    wire = {"interactive": 3, "at": 1000.0 - ALLOWANCE_AGE_S - 1, "allowance": 0.0}
+    assert Load.from_wire(wire, now=1000.0) == Load(interactive=3)

@@ -219,11 +219,14 @@ def test_one_that_was_cancelled_as_its_runner_left_goes_there_again_at_once() ->
 
 
 @pytest.mark.parametrize("status", [-9, 1, 70])
-def test_runners_that_die_of_an_input_are_tried_for_half_an_hour(status: int) -> None:
-    first = settled(at_desk(unexamined=True), desk(status), now=NOW)
-    assert (first.state.crashes, first.state.not_before) == (1, NOW + ends.PAUSE_S)
-    tried = at_desk(unexamined=True, crashes=ends.MOST_CRASHES - 1, crashing_since=LONG_AGO)
-    assert f"its runner died (status {status})" in settled(tried, desk(status), now=NOW).failed
+def test_an_input_of_which_runners_die_is_left_to_an_instance(status: int) -> None:
+    first = settled(at_desk(unexamined=True), desk(status), now=NOW).state
+    assert (first.crashes, first.not_before) == (1, NOW + ends.PAUSE_S)
+    assert not first.left_to_engine
+    tried = at_desk(unexamined=True, crashes=ends.MOST_DEATHS - 1, crashing_since=NOW - 60.0)
+    assert settled(tried, desk(status), now=NOW).state.left_to_engine
+    ends_so = replace(tried, unexamined=False, ends=True)
+    assert not settled(ends_so, desk(status), now=NOW).state.left_to_engine
 
 
 def test_a_disk_that_fails_while_an_input_is_looked_through_gives_nothing_up() -> None:

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from compute_functions.batch_keeper.ends import CRASHES_FOR_S, MOST_DEATHS
 from compute_functions.batch_keeper.scene import Standing
 from compute_functions.batch_keeper.shares import Shares
 from compute_functions.batch_keeper.turns import (
     DESKS,
-    EXAMINES_FOR_S,
-    MOST_EXAMINATIONS,
+    HANGS_AFTER_S,
+    MOST_HANGING,
+    MOST_HANGING_BESIDE_RESULTS,
     Decision,
     decide,
 )
-from compute_functions.batch_spool import checking
 from compute_functions.batch_spool.agent_state import DESK
 from compute_functions.contract import ModelDemand
 from tests.support.simulated_batches import (
@@ -178,7 +179,8 @@ def test_an_instance_that_is_there_is_kept_for_it_meanwhile_and_none_is_started(
     assert demands(decision) == []
     site.start("one", standing=standing)
     kept = standing in {Standing.READY, Standing.HOLDING}
-    assert demands(decide(site.scene())) == ([(0, 2)] if kept else [])
+    # The other one is far from needing it: it may be wrong, or wait behind one that hangs.
+    assert demands(decide(site.scene())) == ([(0, 1)] if kept else [])
 
 
 def test_one_whose_input_was_just_found_good_keeps_its_instance_until_that_is_seen(
@@ -206,7 +208,7 @@ def hanging(site: SimulatedBatches, *names: str) -> None:
     for name in names:
         add(site, name)
         site.tick()
-        site.now += EXAMINES_FOR_S
+        site.now += HANGS_AFTER_S
 
 
 def test_one_that_hangs_holds_up_the_next_for_a_while_only(site: SimulatedBatches) -> None:
@@ -214,7 +216,7 @@ def test_one_that_hangs_holds_up_the_next_for_a_while_only(site: SimulatedBatche
     add(site, "a")
     add(site, "b")
     site.tick()
-    site.now += EXAMINES_FOR_S - 1.0
+    site.now += HANGS_AFTER_S - 1.0
     assert places(decide(site.scene())) == {"a": DESK, "b": None}
     site.now += 1.0
     _, decision = site.tick()
@@ -235,13 +237,33 @@ def test_a_clock_that_was_set_back_holds_nobody_up(site: SimulatedBatches) -> No
 
 
 def test_so_many_may_hang_and_no_more(site: SimulatedBatches) -> None:
-    names = [f"b{number}" for number in range(MOST_EXAMINATIONS)]
+    names = [f"b{number}" for number in range(MOST_HANGING)]
     hanging(site, *names)
     assert {one.state.instance for one in site.batches.values()} == {DESK}
     add(site, "next")
     add(site, "ends", large=False).cancelled = True
     _, decision = site.tick()
     assert (places(decision)["next"], places(decision)["ends"]) == (None, DESK)
+    assert len(decision.troubles) == MOST_HANGING
+    assert "b0" in decision.troubles[0]
+    assert "the cluster's disk may hang" in decision.troubles[0]
+
+
+def test_those_that_hang_and_are_cancelled_hold_up_none_that_end(site: SimulatedBatches) -> None:
+    hanging(site, *(f"b{number}" for number in range(MOST_HANGING)))
+    for batch in site.batches.values():
+        batch.cancelled = True
+    for number in range(MOST_HANGING_BESIDE_RESULTS - MOST_HANGING):
+        add(site, f"c{number}", large=False).cancelled = True
+    add(site, "large")
+    _, decision = site.tick()
+    found = places(decision)
+    assert (found["c0"], found["c1"], found["large"]) == (DESK, DESK, None)
+    # Where all that is begun there hangs, no more of it is begun.
+    site.now += HANGS_AFTER_S
+    add(site, "next", large=False).cancelled = True
+    _, decision = site.tick()
+    assert (places(decision)["next"], places(decision)["large"]) == (None, None)
 
 
 def test_one_that_something_is_wrong_with_comes_after_the_others(site: SimulatedBatches) -> None:
@@ -318,9 +340,27 @@ def test_one_whose_runners_die_beside_the_agent_is_left_to_an_instance(
     for _, decision in site.run(120.0):
         at_desk += places(decision) == {"b": DESK} and "b" in decision.assigned
         site.crash(DESK, -9)
-    assert at_desk == checking.MOST_DEATHS
+    assert at_desk == MOST_DEATHS
     assert demands(decide(site.scene())) == [(1, 0)]
     site.start("one")
     for _ in site.run(BEGINS_S + 2.0):
         pass
     assert (batch.state.instance, batch.recorded > 0) == ("one", True)
+
+
+def test_one_that_was_left_to_an_instance_stays_so_however_long_it_waited(
+    site: SimulatedBatches,
+) -> None:
+    batch = add(site, "b")
+    for _ in site.run(120.0):
+        site.crash(DESK, -9)
+    for _ in site.run(CRASHES_FOR_S + 60.0, every=30.0):
+        pass
+    site.start("one")
+    site.tick()
+    # Its runner there dies before it has done anything.
+    site.now += BEGINS_S
+    site.crash("one", -9)
+    for _ in site.run(120.0):
+        assert batch.state.instance != DESK
+    assert batch.recorded

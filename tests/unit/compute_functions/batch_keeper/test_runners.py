@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,6 +226,40 @@ async def test_an_instance_says_nothing_of_a_runner_that_its_disk_does_not_let_b
         await asyncio.wait({working})
         with hanging.let_go():
             await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def test_runners_hear_of_callers_also_while_the_shared_disk_fails(
+    site: BatchSite, tmp_path: Path
+) -> None:
+    """What they hear is on the node's own disk."""
+    site.spool.prepare()
+    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
+    runs = BatchRuns(place, NoCallers(), BatchAllowance(1.25))
+    runs.start()
+    working = asyncio.create_task(runs.run())
+
+    def told_at() -> float:
+        at: float = json.loads(place.load_file.read_text())["at"]
+        return at
+
+    def runs_it() -> bool:
+        said = Working.read(site.spool, INSTANCE) or Working()
+        return any(run.pid and run.status is None for run in said.runs)
+
+    try:
+        assigned = Assignments(fence=1, epochs={BATCH: 1})
+        assigned.write(site.spool, INSTANCE)
+        await eventually(runs_it)
+        assert Assignments.read(site.spool, INSTANCE) == assigned
+        path = next(site.spool.assigned_folder.glob("*.json"))
+        path.unlink()
+        path.mkdir()
+        failed_at = time.time()
+        await eventually(lambda: told_at() > failed_at + 1.0)
+        assert runs_it()
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
 
 
 async def test_a_runner_that_is_begun_while_its_instance_is_told_to_drain_leaves(

@@ -121,7 +121,10 @@ def check_demand(scene: Scene, decision: Decision) -> None:
         and not claim.ends
         and not state.given_up
         and (state.instance is not None or state.not_before <= scene.now)
-        and ((claim.wants_engine and state.instance != DESK) or claim.key in there)
+        and (
+            (claim.wants_engine and state.instance != DESK)
+            or (state.instance is not None and claim.key in there)
+        )
     }
     assert sum(one.waiting + one.running for one in decision.demand) == len(wanting)
 

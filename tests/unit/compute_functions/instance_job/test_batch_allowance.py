@@ -237,6 +237,13 @@ def test_a_rest_ends_with_whoever_it_is_for() -> None:
     assert callers.ask(0, lines=0) == FLOOR
 
 
+def test_a_rest_goes_on_for_callers_whose_answers_are_long() -> None:
+    """They come seldom, and are there all the time."""
+    callers = standing_back()
+    callers.now += PRESENT_S + 1.0
+    assert callers.allowance.look(callers.now, runners=1, lines=0, callers=1) == 0.0
+
+
 def test_it_is_not_repeated_for_who_was_late_before_it(callers: Callers) -> None:
     callers.ask(2, seconds=2 * ALONE_S)
     said = callers.ask(1, lines=0)

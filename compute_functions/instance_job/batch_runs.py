@@ -145,8 +145,10 @@ class BatchRuns:
         await asyncio.to_thread(self._tell_agent)
 
     async def _tell_runners(self) -> None:
+        # Also without runners: callers are alone then.
+        said = self._said()
         if self._runners.active:
-            await asyncio.to_thread(self._tell_load, self._said())
+            await asyncio.to_thread(self._tell_load, said)
 
     def _read(self) -> Assignments | None:
         """Read what is to be done, and how many lines are under way."""

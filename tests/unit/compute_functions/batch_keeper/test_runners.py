@@ -228,6 +228,38 @@ async def test_an_instance_says_nothing_of_a_runner_that_its_disk_does_not_let_b
             await asyncio.get_running_loop().shutdown_default_executor()
 
 
+class AllowanceThatIsAsked(BatchAllowance):
+    """It remembers how many runners it was told of; each number once in a row."""
+
+    def __init__(self) -> None:
+        super().__init__(1.25)
+        self.told: list[int] = []
+
+    def look(self, now: float, *, runners: int, lines: int, callers: int = 0) -> float:
+        if self.told[-1:] != [runners]:
+            self.told.append(runners)
+        return super().look(now, runners=runners, lines=lines, callers=callers)
+
+
+async def test_when_the_last_runner_has_ended_callers_are_known_to_be_alone(
+    site: BatchSite, tmp_path: Path
+) -> None:
+    site.spool.prepare()
+    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
+    allowance = AllowanceThatIsAsked()
+    runs = BatchRuns(place, NoCallers(), allowance)
+    runs.start()
+    working = asyncio.create_task(runs.run())
+    try:
+        Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
+        await eventually(lambda: allowance.told == [0, 1])
+        Assignments(fence=1, epochs={}).write(site.spool, INSTANCE)
+        await eventually(lambda: allowance.told == [0, 1, 0], seconds=40)
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
 async def test_runners_hear_of_callers_also_while_the_shared_disk_fails(
     site: BatchSite, tmp_path: Path
 ) -> None:

@@ -13,11 +13,10 @@ from batch.input_file import InputFile
 from batch.journal import replay
 from batch.journal.record import Seal
 from batch.journal.recorded import Recorded
-from batch.line_error import LineError
 from batch.line_index import LineIndex
 from batch.rules import Rules
 from batch.splitting import LineSplitter
-from batch.validation import validate
+from batch.validation import Validated, validate
 
 _log = logging.getLogger(__name__)
 
@@ -25,9 +24,8 @@ _log = logging.getLogger(__name__)
 class InputFaulty(errors.BatchError):
     """The input has mistakes: the batch fails before the first request."""
 
-    def __init__(self, count: int, found: tuple[LineError, ...]) -> None:
-        super().__init__(found[0].message if found else "the input cannot be run")
-        self.count = count
+    def __init__(self, found: Validated) -> None:
+        super().__init__(found.refusal)
         self.found = found
 
 
@@ -93,7 +91,7 @@ def know(folder: Folder, epoch: int, manifest: Manifest) -> Known:
 def _check(folder: Folder, file: InputFile, rules: Rules) -> tuple[Manifest, LineIndex]:
     validated = validate(file, rules)
     if validated.error_count:
-        raise InputFaulty(validated.error_count, validated.errors)
+        raise InputFaulty(validated)
     own = Manifest.of(validated, rules)
     manifest = folder.put_manifest(own)
     if (manifest.bytes, manifest.sha256) != (own.bytes, own.sha256):

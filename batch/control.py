@@ -65,10 +65,9 @@ class Load:
             return cls()
         at, allowance = _number(values.get("at")), _number(values.get("allowance"))
         interactive = int(_number(values.get("interactive")) or 0)
-        age_s = math.inf if at is None else now - at
-        if age_s > NEWS_AGE_S:
+        if at is None or now - at > NEWS_AGE_S:
             interactive = max(interactive, 1)
-        if age_s > ALLOWANCE_AGE_S:
+        if at is not None and now - at > ALLOWANCE_AGE_S:
             allowance = None
         return cls(
             interactive=interactive,

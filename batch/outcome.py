@@ -59,6 +59,11 @@ class Outcome:
     epoch: int
     resumed: int = 0
 
+    @property
+    def never_began(self) -> bool:
+        """Whether its input was refused at once, and is of no model: mended it may be run anew."""
+        return self.status is Status.FAILED and self.model is None
+
     def to_wire(self) -> dict[str, object]:
         """Return a JSON-ready dict."""
         return {**asdict(self), "status": self.status.value}

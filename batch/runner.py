@@ -141,9 +141,14 @@ class Runner:
                 await self._send_pending(begun, stack)
                 return await self._finish(begun)
         except InputFaulty as faulty:
-            outcome = self._standing.outcome(
-                Status.FAILED, errors=faulty.found, error_count=faulty.count, reason=str(faulty)
+            found = faulty.found
+            failed = self._standing.outcome(
+                Status.FAILED,
+                errors=found.errors,
+                error_count=found.error_count,
+                reason=found.refusal,
             )
+            outcome = replace(failed, total=found.total, endpoint=found.endpoint)
         except errors.InputRefused as refused:
             outcome = self._standing.outcome(
                 Status.FAILED,

@@ -35,6 +35,16 @@ class Validated:
         """Return what is known of a file that is refused as a whole."""
         return cls(bytes=size, error_count=1, errors=(error,), index=LineIndex())
 
+    @property
+    def refusal(self) -> str:
+        """Why the file cannot be used, in words; empty if it can."""
+        if not self.error_count:
+            return ""
+        first = self.errors[0]
+        where = f"line {first.line}: " if first.line is not None else ""
+        more = f" ({self.error_count - 1} more)" if self.error_count > 1 else ""
+        return f"the input cannot be used: {where}{first.message}{more}"
+
     def to_wire(self) -> dict[str, object]:
         """Return a JSON-ready dict, without the index."""
         return {

@@ -41,6 +41,11 @@ async def rest_of(gateway: Gateway, batch: Hosted, folder: Path, *, here: Here, 
     had nowhere: nobody is to pay for all lines again without a word.
     """
     require_over(batch)
+    if here.input is None and any(one.line is not None for one in batch.problems):
+        raise WrongSetting(
+            f"{batch.id} failed for its input has mistakes: mend the file, and submit that; or "
+            "give it as --input"
+        )
     _require_here(here)
     if here.output is None and batch.answers_elsewhere:
         raise WrongSetting(

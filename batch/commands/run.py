@@ -172,7 +172,7 @@ def _refused_at_once(path: Path, folder: Folder) -> Outcome | None:
 def _allow_another_try(folder: Folder) -> None:
     """Forget that an input was refused: who runs it again has mended it, or sees the same."""
     outcome = folder.outcome()
-    if outcome is not None and outcome.status is Status.FAILED and not outcome.total:
+    if outcome is not None and outcome.never_began:
         folder.forget_outcome()
 
 

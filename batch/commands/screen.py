@@ -16,7 +16,7 @@ from batch.commands.printable import printable
 from batch.commands.standing_line import StandingLine, joined
 from batch.errors import DiskFailed
 from batch.folder import Folder
-from batch.outcome import Outcome, Status
+from batch.outcome import Outcome
 from batch.progress import SILENT_S, Progress, Stage
 
 _BAR = 24
@@ -262,7 +262,7 @@ def _printable_lines(words: str) -> str:
 
 
 def _counts(outcome: Outcome) -> str:
-    if outcome.status is Status.FAILED and not outcome.total:
+    if outcome.never_began:
         mistakes = "1 mistake" if outcome.error_count == 1 else f"{outcome.error_count:,} mistakes"
         return f"the input was refused, {mistakes}"
     never_ran = outcome.total - outcome.completed - outcome.failed

@@ -71,8 +71,9 @@ class Claim:
 class Scene:
     """What there is at `now` (seconds since the epoch).
 
-    `turns` is how many batches an instance works on at once. `waits` says of models why nothing
-    runs of them; of others there is nothing to say.
+    `shares` is what owners have had of engines, `examined` how much of their inputs was looked
+    through. `turns` is how many batches an instance works on at once. `waits` says of models why
+    nothing runs of them; of others there is nothing to say.
     """
 
     now: float
@@ -82,3 +83,4 @@ class Scene:
     turns: int
     quantum_s: float
     waits: Mapping[ModelKey, str] = field(default_factory=dict)
+    examined: Shares = field(default_factory=Shares)

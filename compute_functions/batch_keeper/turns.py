@@ -21,8 +21,8 @@ from compute_functions.reconciler.model_key import ModelKey
 #: input looked through: neither waits for the other.
 DESKS, EXAMINATIONS = 2, 1
 #: Either takes seconds, or a minute. One that takes longer than this (seconds) hangs, as its disk
-#: may for hours: others do not wait for it, unless so many hang already. Results are written beside
-#: more of them, for that is how a batch that was cancelled ends.
+#: may for hours: others do not wait for it. Only while so many hang, of either, no more inputs are
+#: looked through, and no more results written while the latter do: so batches end for longer.
 HANGS_AFTER_S, MOST_HANGING, MOST_HANGING_BESIDE_RESULTS = 900.0, 3, 5
 _TAKING = frozenset({Standing.READY, Standing.HOLDING})
 _OTHERS = "others are before it"
@@ -104,6 +104,10 @@ class _Table:
         #: Whose input is being looked through, and what hangs beside the agent.
         at_desk = self._given.get(DESK, set())
         self._hanging = {batch for batch in at_desk if _hangs(claims[batch].state, scene.now)}
+        # Whose batch is over, or forgotten, should have ended: it does in a moment, or hangs.
+        self._hanging |= (
+            _at_work(scene.hosts[DESK]) - claims.keys() if DESK in scene.hosts else set()
+        )
         self._examined = {batch for batch in at_desk - self._hanging if not claims[batch].ends}
         self._free = {name: self._places(host) for name, host in scene.hosts.items()}
         self._hosts: dict[ModelKey | None, list[str]] = {}
@@ -123,9 +127,9 @@ class _Table:
             return 0
         taken = _at_work(host) | self._given.get(host.instance, set())
         if host.instance == DESK:
-            if len(self._hanging) >= MOST_HANGING_BESIDE_RESULTS:
-                return 0
-            return DESKS - len(taken - self._examined - self._hanging)
+            taken -= self._examined | self._hanging
+            most = min(DESKS, MOST_HANGING_BESIDE_RESULTS - len(self._hanging))
+            return most - len(taken)
         return self._scene.turns - len(taken)
 
     def _waiting(self) -> list[Claim]:
@@ -139,9 +143,10 @@ class _Table:
         return sorted(free, key=self._turn)
 
     def _turn(self, claim: Claim) -> tuple[int, float, float, str]:
-        # An input that something is wrong with holds up no other, whoever has had less.
-        setbacks = claim.state.setbacks if claim.unexamined and not claim.ends else 0
-        return setbacks, self._scene.shares.of(claim.share_of), *claim.order
+        if claim.unexamined and not claim.ends:
+            # An input that something is wrong with holds up no other, whoever has had less.
+            return claim.state.setbacks, self._scene.examined.of(claim.share_of), *claim.order
+        return 0, self._scene.shares.of(claim.share_of), *claim.order
 
     def _has_left(self, claim: Claim) -> bool:
         """Tell whether no runner works on a batch any more, or has had its time to leave."""

@@ -42,32 +42,23 @@ def check(folder: BatchFolder, order: BatchOrder) -> None:
         return
     try:
         with InputFile.open(folder.input) as file:
-            fate = _fate(validate(file, rules(order)))
+            found = validate(file, rules(order))
     except errors.InputRefused as error:
-        fate = _failed(1, (LineError(**error.error.to_wire()),))  # type: ignore[arg-type]  # the same fields
+        found = Validated.refused(error.error)
     except errors.InputUnreadable as error:
         log.warning("batch_unchecked batch=%s error=%s", folder.batch, error)
         return
-    if fate is not None:
-        fate.decide(folder)
+    if found.error_count:
+        _failed(found).decide(folder)
 
 
-def _fate(found: Validated) -> Fate | None:
-    if not found.error_count:
-        return None
-    listed = tuple(LineError(**error.to_wire()) for error in found.errors)  # type: ignore[arg-type]  # the same fields
-    return _failed(found.error_count, listed, total=found.total)
-
-
-def _failed(count: int, listed: tuple[LineError, ...], *, total: int = 0) -> Fate:
-    first = listed[0]
-    where = f"line {first.line}: " if first.line is not None else ""
-    more = f" ({count - 1} more)" if count > 1 else ""
+def _failed(found: Validated) -> Fate:
     return Fate(
         at=time.time(),
         ended=BatchState.FAILED,
-        reason=f"the input cannot be used: {where}{first.message}{more}",
-        total=total,
-        error_count=count,
-        errors=listed,
+        reason=found.refusal,
+        endpoint=found.endpoint,
+        total=found.total,
+        error_count=found.error_count,
+        errors=tuple(LineError(**error.to_wire()) for error in found.errors),  # type: ignore[arg-type]  # the same fields
     )

@@ -20,13 +20,14 @@ from compute_functions.contract.batches import MOST_REASON, BatchState, LineErro
 class Fate:
     """That a batch began (`ended` is None), or how it ended without beginning.
 
-    `total` is how many lines were counted; `errors` are the first mistakes of `error_count`; `at`
-    is seconds since the epoch.
+    `total` is how many lines were counted, `endpoint` that of the first; `errors` are the first
+    mistakes of `error_count`; `at` is seconds since the epoch.
     """
 
     at: float
     ended: BatchState | None = None
     reason: str = ""
+    endpoint: str | None = None
     total: int = 0
     error_count: int = 0
     errors: tuple[LineError, ...] = ()
@@ -37,6 +38,7 @@ class Fate:
             "at": self.at,
             "ended": None if self.ended is None else self.ended.value,
             "reason": self.reason[:MOST_REASON],
+            "endpoint": self.endpoint,
             "total": self.total,
             "error_count": self.error_count,
             "errors": [error.to_wire() for error in self.errors],

@@ -36,6 +36,7 @@ def _of_fate(view: BatchView, fate: Fate, ended: BatchState) -> BatchReport:
     """Tell of a batch that ended without beginning."""
     return replace(
         _plain(view, ended, fate.reason),
+        endpoint=view.order.endpoint or fate.endpoint,
         total=fate.total,
         error_count=fate.error_count,
         errors=fate.errors,

@@ -70,7 +70,7 @@ class BatchRuns:
         self._wanted: dict[str, int] = {}
         self._lines = 0
         self._told: Working | None = None
-        self._last_trouble = ""
+        self._troubles: dict[str, str] = {}
         self._is_serving = False
         self._wake = asyncio.Event()
         self._begun = asyncio.Event()
@@ -115,40 +115,44 @@ class BatchRuns:
             await asyncio.to_thread(Working().write, self._place.spool, self._place.instance)
         await self._begun.wait()
         try:
-            while True:
-                self._wake.clear()
-                await self._look()
-                try:
-                    async with asyncio.timeout(LOOK_S):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue  # Nothing happened: it is time to look again.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._keep_telling_runners(), name="callers, for runners")
+                await self._keep_looking()
         finally:
             await self._runners.close()
             with suppress(OSError):  # Nobody reads of an instance that has ended but people.
                 await asyncio.to_thread(self._tell_agent)
 
-    async def _look(self) -> None:
-        """Look once. A disk's bad moment ends no runner; the node's own is not the shared one."""
-        troubles = [
-            await _trouble(self._look_at_spool()),
-            await _trouble(self._tell_runners()),
-        ]
-        said = "; ".join(filter(None, troubles))
-        if said and said != self._last_trouble:
-            log.warning("batches_not_seen name=%s error=%s", self._place.instance, said)
-        self._last_trouble = said
+    async def _keep_looking(self) -> None:
+        while True:
+            self._wake.clear()
+            # A disk's bad moment ends no runner.
+            self._note("spool", await _trouble(self._look()))
+            self._note("agent", await _trouble(asyncio.to_thread(self._tell_agent)))
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue  # Nothing happened: it is time to look again.
 
-    async def _look_at_spool(self) -> None:
+    async def _look(self) -> None:
         self._heed(await asyncio.to_thread(self._read))
         await self._follow()
-        await asyncio.to_thread(self._tell_agent)
 
-    async def _tell_runners(self) -> None:
-        # Also without runners: callers are alone then.
-        said = self._said()
-        if self._runners.active:
-            await asyncio.to_thread(self._tell_load, said)
+    async def _keep_telling_runners(self) -> None:
+        """Tell runners of callers, on the node's own disk, also while the shared one hangs."""
+        while True:
+            # Also without runners: callers are alone then.
+            said = self._said()
+            if self._runners.active:
+                self._note("load", await _trouble(asyncio.to_thread(self._tell_load, said)))
+            await asyncio.sleep(LOOK_S)
+
+    def _note(self, what: str, trouble: str) -> None:
+        """Log what a disk said, unless it is what it said before."""
+        if trouble and trouble != self._troubles.get(what):
+            log.warning("batches_not_seen name=%s error=%s", self._place.instance, trouble)
+        self._troubles[what] = trouble
 
     def _read(self) -> Assignments | None:
         """Read what is to be done, and how many lines are under way."""

@@ -74,6 +74,8 @@ class AgentBatches:
         self._chores = Chores(self._spool, settings, self._desk)
         self._runners = Runners(self._spool, target=Target, changed=changed)
         self._shares = Shares()
+        #: Of the time in which inputs are looked through, in bytes; the next agent begins anew.
+        self._examined = Shares()
         self._saved_at = setup.clock()
         self.demand = Demand(hub=HUB)
         #: Whether an engine loads for which a batch waits.
@@ -128,6 +130,7 @@ class AgentBatches:
         read = await self._disk.do(partial(self._desk.read, names))
         now = self._setup.now()
         self._shares = self._shares.charge(_recorded(read.views.values()), now=now)
+        self._examined = self._examined.charge(_examined(read.views.values()), now=now)
         own = _with_instances_of_their_own(desired)
         claims = tuple(
             self._claim(view, own, now) for view in read.views.values() if view.wants_runner
@@ -140,6 +143,7 @@ class AgentBatches:
             claims=claims,
             hosts=hosts,
             shares=self._shares,
+            examined=self._examined,
             turns=self._settings.runners_per_instance,
             quantum_s=self._settings.quantum_s,
             waits=waits,
@@ -219,33 +223,24 @@ class AgentBatches:
 
 def _recorded(views: Iterable[BatchView]) -> Iterable[Recorded]:
     for view in views:
-        units = max(_done(view), _looked_through_mib(view))
-        if units:
-            yield Recorded(
-                batch=view.order.batch,
-                share_of=view.order.share_of,
-                weight=view.order.weight,
-                units=units,
-            )
+        told = view.outcome or view.progress
+        if told is None:
+            continue
+        tokens = told.use.input_tokens + told.use.output_tokens
+        yield _charged(view, tokens or told.completed + told.failed)
 
 
-def _done(view: BatchView) -> int:
-    """Return what engines did for a batch, in tokens or lines."""
-    told = view.outcome or view.progress
-    if told is None:
-        return 0
-    tokens = told.use.input_tokens + told.use.output_tokens
-    return tokens or told.completed + told.failed
+def _examined(views: Iterable[BatchView]) -> Iterable[Recorded]:
+    """Yield whose large inputs are being looked through, or were, in bytes: also wrong ones."""
+    for view in views:
+        size = view.input_bytes or 0
+        if view.began and size > checking.AT_ONCE_BYTES:
+            yield _charged(view, size)
 
 
-def _looked_through_mib(view: BatchView) -> int:
-    """Return what is charged for a large input before a line of it is done, were it all wrong.
-
-    So nobody's many inputs are looked through before everybody else's first.
-    """
-    size = view.input_bytes or 0
-    is_large = size > checking.AT_ONCE_BYTES
-    return max(1, size // 1024**2) if is_large and view.began else 0
+def _charged(view: BatchView, units: int) -> Recorded:
+    order = view.order
+    return Recorded(batch=order.batch, share_of=order.share_of, weight=order.weight, units=units)
 
 
 def _refusal(view: BatchView) -> str:

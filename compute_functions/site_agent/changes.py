@@ -74,7 +74,7 @@ class Changes:
         try:
             config = await self._disk.do(lambda: site_config.load(self._site))
         except ConfigurationError as error:
-            self._troubles.note("site.yaml", wrong(error))
+            self._troubles.note("site.yaml", wrong(error), cause=error)
             return
         self._troubles.note("site.yaml", "")
         if config != self._basis.config:

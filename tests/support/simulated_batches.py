@@ -97,6 +97,7 @@ class SimulatedBatches:
     batches: dict[str, SimulatedBatch] = field(default_factory=dict)
     instances: dict[str, SimulatedInstance] = field(default_factory=dict)
     shares: Shares = field(default_factory=Shares)
+    examined: Shares = field(default_factory=Shares)
     used: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -118,6 +119,7 @@ class SimulatedBatches:
             claims=tuple(one.claim() for one in self.batches.values() if not one.ended),
             hosts={name: one.host(self.now) for name, one in self.instances.items()},
             shares=self.shares,
+            examined=self.examined,
             turns=self.turns,
             quantum_s=self.quantum_s,
         )

@@ -83,6 +83,10 @@ async def test_one_with_mistakes_fails_and_its_model_never_starts(plant: Plant) 
     assert [(one.code, one.line) for one in told.errors] == [
         ("duplicate_custom_id", number) for number in (4, 5, 6)
     ]
+    # As of a small one.
+    assert (told.total, told.endpoint) == (6, "/v1/chat/completions")
+    assert told.reason.startswith("the input cannot be used: line 4: custom_id")
+    assert told.reason.endswith(" (2 more)")
     await plant.agents.look(10)
     await plant.until(lambda one: one.state.final)
     assert plant.seen == [(BatchState.VALIDATING, 0), (BatchState.FAILED, 0)]

@@ -139,3 +139,18 @@ async def test_a_file_of_all_answers_does_not_come_without_some(tmp_path: Path) 
     with pytest.raises(WrongSetting, match="2 answers of batch_1"):
         await results.merge(NoGateway(), old(), places, lambda *_: None)
     assert not places.output.exists()
+
+
+async def test_a_batch_whose_input_has_mistakes_is_mended_by_who_has_the_file(
+    source: Path, tmp_path: Path
+) -> None:
+    mistake = {"code": "duplicate_custom_id", "line": 7, "message": "again", "param": None}
+    failed = old(
+        status="failed",
+        request_counts={"total": 7, "completed": 0, "failed": 0},
+        errors={"object": "list", "data": [mistake]},
+    )
+    with pytest.raises(WrongSetting, match="mend the file"):
+        await rest(failed, tmp_path, Here(input=None, output=None))
+    mended = Here(input=source, output=None)
+    assert await rest(failed, tmp_path, mended) == ids(source)

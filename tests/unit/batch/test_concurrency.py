@@ -13,6 +13,7 @@ from batch.concurrency import LONG, MOST, SHORT, START, Concurrency, Queue
 from batch.folder import Folder
 from batch.job import Job
 from batch.pending import Changes
+from batch.runner import HELD_LOOK_S
 from batch.transports.transport import EngineLoad
 
 
@@ -177,6 +178,21 @@ def test_an_engine_that_has_not_heard_of_all_that_was_sent_is_given_a_moment():
     assert found.limit == 4 * START
     found.told(EngineLoad(running=1, waiting=0), 1.6)
     assert found.limit == 8 * START
+
+
+def test_an_engine_that_is_seldom_asked_is_not_measured_meanwhile():
+    """As by a runner that callers hold back: what it answers then tells nothing of its limit."""
+    found = Concurrency()
+    for _ in range(START):
+        found.began(0.0)
+    found.told(EngineLoad(running=START, waiting=0), 0.1)
+    assert found.limit == 2 * START
+    for _ in range(START):
+        found.began(0.2)
+    for number in range(8 * START):
+        found.answered(HELD_LOOK_S + 0.01 * number, 1.0)
+        found.began(HELD_LOOK_S + 0.01 * number)
+    assert found.limit == 2 * START
 
 
 def test_whoever_was_swamped_once_does_not_rise_any_more():

@@ -63,6 +63,8 @@ def test_after_old_news_there_may_be_some(wire: dict[str, object]):
 def test_what_callers_left_over_holds_while_nobody_tells_anything_else():
     wire = {"interactive": 3, "at": 1000.0 - NEWS_AGE_S - 1, "allowance": 0.1}
     assert Load.from_wire(wire, now=1000.0) == Load(interactive=3, allowance=0.1)
+    del wire["at"]
+    assert Load.from_wire(wire, now=1000.0) == Load(interactive=3, allowance=0.1)
 
 
 def test_what_callers_left_over_long_ago_holds_no_batch_back_for_ever():

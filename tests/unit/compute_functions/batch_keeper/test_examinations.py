@@ -78,7 +78,9 @@ def test_no_model_is_wanted_for_it_before_that(site: SimulatedBatches) -> None:
 
 
 def test_one_at_a_time_in_the_order_of_turns(site: SimulatedBatches) -> None:
-    site.shares = Shares(use={"ann": 500.0}, at=site.now)
+    # What engines did for whom does not matter: they are not asked.
+    site.shares = Shares(use={"bob": 200_000.0}, at=site.now)
+    site.examined = Shares(use={"ann": 500.0}, at=site.now)
     for name, owner in (("a", "ann"), ("b", "bob"), ("c", "bob")):
         add(site, name, owner=owner)
     _, decision = site.tick()
@@ -266,8 +268,34 @@ def test_those_that_hang_and_are_cancelled_hold_up_none_that_end(site: Simulated
     assert (places(decision)["next"], places(decision)["large"]) == (None, None)
 
 
+def test_no_more_hang_than_said_however_many_are_there_before(site: SimulatedBatches) -> None:
+    for number in range(12):
+        add(site, f"b{number:02}", large=False).cancelled = True
+    found = []
+    for _ in range(4):
+        site.tick()
+        found.append(sum(one.state.instance == DESK for one in site.batches.values()))
+        site.now += HANGS_AFTER_S
+    assert found == [DESKS, 2 * DESKS, MOST_HANGING_BESIDE_RESULTS, MOST_HANGING_BESIDE_RESULTS]
+
+
+@pytest.mark.parametrize("forgotten", [1, MOST_HANGING])
+def test_those_that_hang_and_are_forgotten_hold_up_none_that_end(
+    site: SimulatedBatches, forgotten: int
+) -> None:
+    """Their processes are there still: nothing ends one that waits for a disk."""
+    names = [f"b{number}" for number in range(MOST_HANGING)]
+    hanging(site, *names)
+    for name in names[:forgotten]:
+        del site.batches[name]
+    add(site, "ends", large=False).cancelled = True
+    add(site, "large")
+    assert places(decide(site.scene()))["ends"] == DESK
+    assert places(decide(site.scene()))["large"] is None
+
+
 def test_one_that_something_is_wrong_with_comes_after_the_others(site: SimulatedBatches) -> None:
-    site.shares = Shares(use={"bob": 500.0}, at=site.now)
+    site.examined = Shares(use={"bob": 500.0}, at=site.now)
     bad = add(site, "a")
     bad.state = replace(bad.state, setbacks=1)
     add(site, "b", owner="bob")

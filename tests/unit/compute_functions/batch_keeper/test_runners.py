@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,6 +229,25 @@ async def test_an_instance_says_nothing_of_a_runner_that_its_disk_does_not_let_b
             await asyncio.get_running_loop().shutdown_default_executor()
 
 
+@asynccontextmanager
+async def at_work(place: Place, allowance: BatchAllowance | None = None) -> AsyncIterator[None]:
+    """Have an instance work on batches."""
+    place.spool.prepare()
+    runs = BatchRuns(place, NoCallers(), allowance or BatchAllowance(1.25))
+    runs.start()
+    working = asyncio.create_task(runs.run())
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.wait({working})
+
+
+@pytest.fixture
+def place(site: BatchSite, tmp_path: Path) -> Place:
+    return Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
+
+
 class AllowanceThatIsAsked(BatchAllowance):
     """It remembers how many runners it was told of; each number once in a row."""
 
@@ -242,67 +262,75 @@ class AllowanceThatIsAsked(BatchAllowance):
 
 
 async def test_when_the_last_runner_has_ended_callers_are_known_to_be_alone(
-    site: BatchSite, tmp_path: Path
+    site: BatchSite, place: Place
 ) -> None:
-    site.spool.prepare()
-    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
     allowance = AllowanceThatIsAsked()
-    runs = BatchRuns(place, NoCallers(), allowance)
-    runs.start()
-    working = asyncio.create_task(runs.run())
-    try:
+    async with at_work(place, allowance):
         Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
         await eventually(lambda: allowance.told == [0, 1])
         Assignments(fence=1, epochs={}).write(site.spool, INSTANCE)
         await eventually(lambda: allowance.told == [0, 1, 0], seconds=40)
-    finally:
-        working.cancel()
-        await asyncio.wait({working})
 
 
+def told_at(place: Place) -> float:
+    """Return when runners were last told how many callers there are."""
+    at: float = json.loads(place.load_file.read_text())["at"]
+    return at
+
+
+def runs_it(site: BatchSite) -> bool:
+    said = Working.read(site.spool, INSTANCE) or Working()
+    return any(run.pid and run.status is None for run in said.runs)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
 async def test_runners_hear_of_callers_also_while_the_shared_disk_fails(
-    site: BatchSite, tmp_path: Path
+    site: BatchSite, place: Place, hangs: bool
 ) -> None:
     """What they hear is on the node's own disk."""
-    site.spool.prepare()
-    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
-    runs = BatchRuns(place, NoCallers(), BatchAllowance(1.25))
-    runs.start()
-    working = asyncio.create_task(runs.run())
-
-    def told_at() -> float:
-        at: float = json.loads(place.load_file.read_text())["at"]
-        return at
-
-    def runs_it() -> bool:
-        said = Working.read(site.spool, INSTANCE) or Working()
-        return any(run.pid and run.status is None for run in said.runs)
-
-    try:
-        assigned = Assignments(fence=1, epochs={BATCH: 1})
-        assigned.write(site.spool, INSTANCE)
-        await eventually(runs_it)
-        assert Assignments.read(site.spool, INSTANCE) == assigned
-        path = next(site.spool.assigned_folder.glob("*.json"))
-        path.unlink()
-        path.mkdir()
+    hanging: list[HangingFile] = []
+    async with at_work(place):
+        Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
+        await eventually(lambda: runs_it(site))
+        (path,) = site.spool.assigned_folder.glob("*.json")
+        if hangs:
+            hanging.append(HangingFile.at(path))
+        else:
+            path.unlink()
+            path.mkdir()
         failed_at = time.time()
-        await eventually(lambda: told_at() > failed_at + 1.0)
-        assert runs_it()
-    finally:
-        working.cancel()
-        await asyncio.wait({working})
+        await eventually(lambda: told_at(place) > failed_at + 1.0)
+        assert runs_it(site)
+    for one in hanging:
+        with one.let_go():
+            await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def test_what_ended_is_told_also_while_the_node_s_own_disk_is_full(
+    site: BatchSite, place: Place
+) -> None:
+    async with at_work(place):
+        Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
+        await eventually(lambda: runs_it(site))
+        # Nobody can write there.
+        place.load_file.unlink()
+        place.load_file.mkdir()
+        Assignments(fence=1, epochs={"batch_00000002": 1}).write(site.spool, INSTANCE)
+        await eventually(lambda: said_to_have_ended(site), seconds=40)
 
 
 async def test_a_runner_that_is_begun_while_its_instance_is_told_to_drain_leaves(
-    site: BatchSite, tmp_path: Path
+    site: BatchSite, place: Place
 ) -> None:
     site.spool.prepare()
     Assignments(fence=1, epochs={BATCH: 1}).write(site.spool, INSTANCE)
-    place = Place(spool=site.spool, instance=INSTANCE, target=SILENT, folder=tmp_path)
-    # It is asked how many callers there are when a runner is about to begin.
-    callers = NoCallers(lambda: runs.drain())  # noqa: PLW0108 - it is made below
-    runs = BatchRuns(place, callers, BatchAllowance(1.25))
+
+    def asked() -> None:
+        # By who is about to begin a runner, to tell it how many callers there are.
+        if asyncio.current_task() is working:
+            runs.drain()
+
+    runs = BatchRuns(place, NoCallers(asked), BatchAllowance(1.25))
     runs.start()
     working = asyncio.create_task(runs.run())
     try:

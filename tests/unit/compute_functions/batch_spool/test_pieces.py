@@ -123,6 +123,7 @@ def test_a_wrong_input_fails_as_soon_as_it_is_whole(site: BatchSite) -> None:
     assert told.error_count == 2
     assert told.reason.startswith("the input cannot be used: line 3: ")
     assert told.reason.endswith(" (1 more)")
+    assert (told.total, told.endpoint) == (4, "/v1/chat/completions")
 
 
 def test_an_empty_input_fails_at_once(site: BatchSite) -> None:

@@ -68,6 +68,24 @@ async def test_another_file_of_the_site(
     assert troubles.text == ""
 
 
+async def test_the_log_has_all_that_is_wrong_with_a_file(
+    site: SiteDirectory,
+    basis: Basis,
+    disk: Disk,
+    troubles: Troubles,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What the gateway's operators are told has no contents of the site's files."""
+    file = site.root / "site.yaml"
+    values = yaml.safe_load(file.read_text())
+    values["limits"]["jobs"] = -7
+    file.write_text(yaml.safe_dump(values))
+    await Changes(site, basis, disk=disk, troubles=troubles).look()
+    assert "limits.jobs is wrong" in troubles.text
+    assert "-7" not in troubles.text
+    assert "limits.jobs: must be a whole number, 1 or more" in caplog.text
+
+
 async def test_another_enrolment_but_not_one_that_is_damaged(
     site: SiteDirectory, basis: Basis, disk: Disk, troubles: Troubles
 ) -> None:

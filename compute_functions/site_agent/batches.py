@@ -21,7 +21,7 @@ from compute_functions.batch_keeper.hosts import Hosts
 from compute_functions.batch_keeper.runner_command import Target
 from compute_functions.batch_keeper.runners import Runners
 from compute_functions.batch_keeper.scene import Claim, Host, Scene, Standing
-from compute_functions.batch_keeper.shares import Recorded, Shares
+from compute_functions.batch_keeper.shares import HALF_LIFE_S, Recorded, Shares
 from compute_functions.batch_keeper.turns import Decision, decide
 from compute_functions.batch_settings import BatchSettings
 from compute_functions.batch_spool import checking
@@ -130,7 +130,7 @@ class AgentBatches:
         read = await self._disk.do(partial(self._desk.read, names))
         now = self._setup.now()
         self._shares = self._shares.charge(_recorded(read.views.values()), now=now)
-        self._examined = self._examined.charge(_examined(read.views.values()), now=now)
+        self._examined = self._examined.charge(_examined(read.views.values(), now), now=now)
         own = _with_instances_of_their_own(desired)
         claims = tuple(
             self._claim(view, own, now) for view in read.views.values() if view.wants_runner
@@ -230,11 +230,15 @@ def _recorded(views: Iterable[BatchView]) -> Iterable[Recorded]:
         yield _charged(view, tokens or told.completed + told.failed)
 
 
-def _examined(views: Iterable[BatchView]) -> Iterable[Recorded]:
-    """Yield whose large inputs are being looked through, or were, in bytes: also wrong ones."""
+def _examined(views: Iterable[BatchView], now: float) -> Iterable[Recorded]:
+    """Yield whose large inputs are being looked through, or were lately, in bytes; wrong ones too.
+
+    Not of batches that are over for long: an agent that begins would take them for new ones.
+    """
     for view in views:
         size = view.input_bytes or 0
-        if view.began and size > checking.AT_ONCE_BYTES:
+        is_past = view.ended_at is not None and now - view.ended_at > HALF_LIFE_S
+        if view.began and size > checking.AT_ONCE_BYTES and not is_past:
             yield _charged(view, size)
 
 

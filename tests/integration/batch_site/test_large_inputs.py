@@ -74,6 +74,12 @@ async def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with agents.begun():
         agents.want(desired(min=0))
         yield Plant(agents, BatchSite(agents.site))
+        # An outcome is there before the process that wrote it has ended.
+        await eventually(no_runner, seconds=LONG_S)
+
+
+def no_runner() -> bool:
+    return not any(task.get_name().startswith("runner ") for task in asyncio.all_tasks())
 
 
 async def test_one_with_mistakes_fails_and_its_model_never_starts(plant: Plant) -> None:

@@ -37,9 +37,7 @@ class Validated:
 
     @property
     def refusal(self) -> str:
-        """Why the file cannot be used, in words; empty if it can."""
-        if not self.error_count:
-            return ""
+        """Why a file with mistakes cannot be used, in words."""
         first = self.errors[0]
         where = f"line {first.line}: " if first.line is not None else ""
         more = f" ({self.error_count - 1} more)" if self.error_count > 1 else ""

@@ -41,11 +41,7 @@ async def rest_of(gateway: Gateway, batch: Hosted, folder: Path, *, here: Here, 
     had nowhere: nobody is to pay for all lines again without a word.
     """
     require_over(batch)
-    if here.input is None and any(one.line is not None for one in batch.problems):
-        raise WrongSetting(
-            f"{batch.id} failed for its input has mistakes: mend the file, and submit that; or "
-            "give it as --input"
-        )
+    _require_sound(batch, here)
     _require_here(here)
     if here.output is None and batch.answers_elsewhere:
         raise WrongSetting(
@@ -70,6 +66,15 @@ def require_over(batch: Hosted) -> None:
     if not batch.over:
         raise WrongSetting(
             f"{batch.id} is {batch.status}: it goes on by itself. Or cancel it first"
+        )
+
+
+def _require_sound(batch: Hosted, here: Here) -> None:
+    """Raise `WrongSetting` for an input with mistakes: who has the file must mend it."""
+    if here.input is None and any(one.line is not None for one in batch.problems):
+        raise WrongSetting(
+            f"{batch.id} failed for its input has mistakes: mend the file, and submit that; or "
+            "give it as --input"
         )
 
 

@@ -141,7 +141,7 @@ def _in_vain(claim: Claim, reason: str, *, now: float) -> Settled:
     crashes = state.crashes + 1 if is_row else 1
     # A clock that was set back, or a file of before, begins now.
     since = state.crashing_since if is_row and 0 < state.crashing_since <= now else now
-    left = state.left_to_engine or (claim.unexamined and crashes >= MOST_DEATHS)
+    left = _is_left_to_engine(claim, crashes)
     state = replace(state, crashes=crashes, crashing_since=since, left_to_engine=left)
     if crashes < MOST_CRASHES or now - since < CRASHES_FOR_S:
         return Settled(state=state)
@@ -151,6 +151,11 @@ def _in_vain(claim: Claim, reason: str, *, now: float) -> Settled:
         begun = replace(_released(claim, "", now=now), crashes=0, crashing_since=0.0)
         return Settled(state=replace(begun, given_up=given_up))
     return Settled(state=state, failed=given_up)
+
+
+def _is_left_to_engine(claim: Claim, crashes: int) -> bool:
+    """Tell whether a runner beside an engine is to look the input through, now or before."""
+    return claim.state.left_to_engine or (claim.unexamined and crashes >= MOST_DEATHS)
 
 
 def _had_no_runner(state: AgentState) -> bool:

@@ -103,11 +103,7 @@ class _Table:
                 self._given.setdefault(claim.state.instance, set()).add(claim.batch)
         #: Whose input is being looked through, and what hangs beside the agent.
         at_desk = self._given.get(DESK, set())
-        self._hanging = {batch for batch in at_desk if _hangs(claims[batch].state, scene.now)}
-        # Whose batch is over, or forgotten, should have ended: it does in a moment, or hangs.
-        self._hanging |= (
-            _at_work(scene.hosts[DESK]) - claims.keys() if DESK in scene.hosts else set()
-        )
+        self._hanging = self._hanging_of(at_desk)
         self._examined = {batch for batch in at_desk - self._hanging if not claims[batch].ends}
         self._free = {name: self._places(host) for name, host in scene.hosts.items()}
         self._hosts: dict[ModelKey | None, list[str]] = {}
@@ -120,6 +116,13 @@ class _Table:
             for batch in _at_work(host) - self._given.get(host.instance, set())
             if host.leaving_s <= ends.LEAVES_S
         }
+
+    def _hanging_of(self, at_desk: set[str]) -> set[str]:
+        claims, now = self._claims, self._scene.now
+        late = {batch for batch in at_desk if _hangs(claims[batch].state, now)}
+        desk = self._scene.hosts.get(DESK)
+        # Whose batch is over, or forgotten, should have ended: it does in a moment, or hangs.
+        return late if desk is None else late | (_at_work(desk) - claims.keys())
 
     def _places(self, host: Host) -> int:
         """Return how many more batches an instance may have."""

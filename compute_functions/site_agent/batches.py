@@ -74,7 +74,7 @@ class AgentBatches:
         self._chores = Chores(self._spool, settings, self._desk)
         self._runners = Runners(self._spool, target=Target, changed=changed)
         self._shares = Shares()
-        #: Of the time in which inputs are looked through, in bytes; the next agent begins anew.
+        #: How much of whose inputs was looked through, in bytes; the next agent begins anew.
         self._examined = Shares()
         self._saved_at = setup.clock()
         self.demand = Demand(hub=HUB)
